@@ -1,0 +1,41 @@
+# Two commands for a newcomer: `make repro` and `make test`. Both install what they need.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+# DVC's stages call `python`: it must be the environment's.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help install lock repro test lint format clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed ## the virtual environment with the exact versions of requirements.txt
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	pip install --quiet uv
+	uv pip sync --quiet --python $(VENV)/bin/python requirements.txt
+	touch $@
+
+repro: install ## run the whole pipeline; ends with reports/index.html
+	dvc repro
+
+test: install ## run the tests
+	python -m pytest
+
+lint: install ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: install ## format and mend what ruff can
+	ruff format .
+	ruff check --fix .
+
+lock: ## renew requirements.txt within the ranges of pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade \
+	  --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.txt
+
+clean: ## remove the environment and everything that the pipeline wrote outside reports/
+	rm -rf $(VENV) .cache .dvc/cache data/raw/sample data/prepared data/embeddings data/models data/study

@@ -1,0 +1,1 @@
+"""Tensors in, tensors out: propagation, fusion variants, losses, sampling, fitting, metrics."""

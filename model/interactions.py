@@ -1,0 +1,67 @@
+"""One split's interactions as CSR over users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Who interacted with what, sorted by user and item, each pair once.
+
+    Attributes:
+        offsets: (U + 1,) int64; user u's items are items[offsets[u]:offsets[u + 1]].
+        users, items: (E,) int64.
+        n_items: the size of the catalogue.
+    """
+
+    offsets: Tensor
+    users: Tensor
+    items: Tensor
+    n_items: int
+
+    @classmethod
+    def of(cls, users: Tensor, items: Tensor, n_users: int, n_items: int) -> Interactions:
+        """From (E,) edges in any order; duplicates are merged."""
+        keys = torch.unique(users.long() * n_items + items.long())  # sorted
+        users, items = keys // n_items, keys % n_items
+        offsets = torch.zeros(n_users + 1, dtype=torch.int64, device=keys.device)
+        torch.cumsum(torch.bincount(users, minlength=n_users), 0, out=offsets[1:])
+        return cls(offsets, users, items, n_items)
+
+    def to(self, device: torch.device) -> Interactions:
+        """The same on `device`."""
+        return Interactions(
+            self.offsets.to(device), self.users.to(device), self.items.to(device), self.n_items
+        )
+
+    @property
+    def n_users(self) -> int:
+        """U, with or without interactions."""
+        return len(self.offsets) - 1
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def degrees(self) -> Tensor:
+        """(U,) int64, interactions per user."""
+        return self.offsets.diff()
+
+    def __or__(self, other: Interactions) -> Interactions:
+        """The union of two splits."""
+        return Interactions.of(
+            torch.cat([self.users, other.users]),
+            torch.cat([self.items, other.items]),
+            self.n_users,
+            self.n_items,
+        )
+
+    def block(self, first: int, last: int) -> Tensor:
+        """(last - first, I) bool, the rows of users first..last-1 as a dense matrix."""
+        low, high = int(self.offsets[first]), int(self.offsets[last])
+        dense = torch.zeros(last - first, self.n_items, dtype=torch.bool, device=self.items.device)
+        dense[self.users[low:high] - first, self.items[low:high]] = True
+        return dense

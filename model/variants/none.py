@@ -1,0 +1,7 @@
+"""LightGCN alone, without content."""
+
+from model.lightgcn import LightGCN
+
+
+class Unfused(LightGCN):
+    """item = e."""

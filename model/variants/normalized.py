@@ -1,0 +1,17 @@
+"""LF-MMLGCN with collaborative embeddings of the content's magnitude."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.fusion import LateFusion
+
+
+class Normalized(LateFusion):
+    """item = mean[n L2norm(e), L2norm(m_1), ..., L2norm(m_n)], n the modalities of the item.
+
+    Section 4.2, experiment 5 and Figure 4 of the paper. An item without content keeps L2norm(e).
+    """
+
+    def weigh(self, e: Tensor, content: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        n = self.projection.counted.sum(0).clamp(min=1)  # (I, 1)
+        return n * F.normalize(e), [F.normalize(m) for m in content]
