@@ -1,0 +1,212 @@
+"""params.yaml, read and checked in one place: every key and value, before any work is done."""
+
+import difflib
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from encoders import ENCODERS, MODALITIES
+from model.variants import VARIANTS
+from pipeline.files import InputError
+
+PARAMS = Path("params.yaml")
+AGGREGATES = ("mean", "sum", "max", "min", "prod")
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The values that a parameter takes."""
+
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a parameter takes: [low, high], or (low, high] with `above`."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        low = f"{'above' if self.above else 'at least'} {self.low}"
+        return low if self.high == math.inf else f"{low} and at most {self.high}"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The bundled synthetic catalogue."""
+
+    seed: Annotated[int, Range(0)]
+    users: Annotated[int, Range(1)]
+    items: Annotated[int, Range(1)]
+    interactions_per_user: Annotated[int, Range(4)]
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Ids and splits."""
+
+    seed: Annotated[int, Range(0)]
+    split: Annotated[str, OneOf(("random", "temporal"))]
+    validation: Annotated[float, Range(0, 0.9)]
+    test: Annotated[float, Range(0, 0.9)]
+
+
+@dataclass(frozen=True)
+class Encode:
+    """One modality's encoder."""
+
+    encoder: str
+    batch_size: Annotated[int, Range(1)]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Fitting, shared by `train` and `study`."""
+
+    dimension: Annotated[int, Range(1)]
+    epochs: Annotated[int, Range(1)]
+    batch_size: Annotated[int, Range(1)]
+    learning_rate: Annotated[float, Range(0, above=True)]
+    regularization: Annotated[float, Range(0)]
+    reject_positives: bool
+    patience: Annotated[int, Range(1)]
+    missing: Annotated[str, OneOf(("skip", "zero", "mean"))]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The grid that `study@<variant>` runs: layers x seeds in one process a variant."""
+
+    variants: list[Annotated[str, OneOf(tuple(VARIANTS))]]
+    layers: list[Annotated[int, Range(0)]]
+    seeds: list[Annotated[int, Range(0)]]
+
+
+@dataclass(frozen=True)
+class Params:
+    """The whole of params.yaml; field names are its keys."""
+
+    dataset: str
+    fusion: Annotated[str, OneOf(tuple(VARIANTS))]
+    aggregate: Annotated[str, OneOf(AGGREGATES)]
+    layers: Annotated[int, Range(0)]
+    propagation: Annotated[str, OneOf(("bipartite", "published"))]
+    projection: Annotated[str, OneOf(("fixed", "learned"))]
+    protocol: Annotated[str, OneOf(("validated", "published"))]
+    weights: str
+    seed: Annotated[int, Range(0)]
+    device: Annotated[str, OneOf(("auto", "cpu", "cuda"))]
+    sample: Sample
+    prepare: Prepare
+    encode: dict[str, Encode]
+    train: Train
+    study: Study
+
+
+def load(path: Path = PARAMS) -> Params:
+    """Read and check `path`. InputError names the key, what it holds and what is valid."""
+    try:
+        raw = YAML(typ="safe", pure=True).load(path)
+    except FileNotFoundError:
+        raise InputError(f"{path} is not here; run from the repository's root") from None
+    except YAMLError as error:
+        raise InputError(f"{path}: {error}") from error
+    params: Params = _build(Params, raw, "")
+    _check_across(params)
+    return params
+
+
+def _check_across(params: Params) -> None:
+    share = params.prepare.validation + params.prepare.test
+    if share >= 1:
+        raise InputError(
+            f"{PARAMS}: prepare.validation + prepare.test is {share}; below 1 is valid, "
+            "the rest is for training"
+        )
+    for modality, entry in params.encode.items():
+        valid = [name for name, encoder in ENCODERS.items() if encoder.modality == modality]
+        if entry.encoder not in valid:
+            raise _invalid(f"encode.{modality}.encoder", entry.encoder, valid)
+    if params.weights != "bundled" and not Path(params.weights).is_dir():
+        raise _invalid(
+            "weights", params.weights, ["bundled", "a folder with <encoder>.safetensors"]
+        )
+
+
+def _build(cls: Any, raw: Any, key: str) -> Any:
+    """Dataclass `cls` from the mapping `raw` found at `key`."""
+    if not isinstance(raw, Mapping):
+        raise InputError(f"{PARAMS}: {key or 'the file'} must be a mapping of keys, not {raw!r}")
+    names = [f.name for f in fields(cls)]
+    _refuse_unknown(raw, names, key)
+    missing = [n for n in names if n not in raw]
+    if missing:
+        raise InputError(f"{PARAMS}: missing {', '.join(_join(key, n) for n in missing)}")
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return cls(**{name: _value(hints[name], raw[name], _join(key, name)) for name in names})
+
+
+KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def _value(hint: Any, raw: Any, key: str) -> Any:
+    """`raw` checked against its type hint and the `OneOf` or `Range` that annotates it."""
+    if is_dataclass(hint):
+        return _build(hint, raw, key)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        value, rule = _value(arguments[0], raw, key), arguments[1]
+        if isinstance(rule, OneOf) and value not in rule.choices:
+            raise _invalid(key, value, rule.choices)
+        if isinstance(rule, Range) and value not in rule:
+            raise _invalid(key, value, [str(rule)])
+        return value
+    if origin is dict:
+        if not isinstance(raw, Mapping):
+            raise _invalid(key, raw, [f"a mapping with {', '.join(MODALITIES)}"])
+        _refuse_unknown(raw, MODALITIES, key)
+        if absent := [m for m in MODALITIES if m not in raw]:
+            raise InputError(f"{PARAMS}: missing {', '.join(_join(key, m) for m in absent)}")
+        return {m: _value(arguments[1], raw[m], _join(key, m)) for m in MODALITIES}
+    if origin is list:
+        if not isinstance(raw, list) or not raw:
+            raise _invalid(key, raw, ["a list of at least one value"])
+        values = [_value(arguments[0], value, key) for value in raw]
+        if len(set(values)) < len(values):
+            raise _invalid(key, raw, ["each value once"])
+        return values
+    if hint is float and type(raw) is int:
+        return float(raw)
+    if type(raw) is not hint:
+        raise _invalid(key, raw, [KINDS[hint]])
+    return raw
+
+
+def _refuse_unknown(raw: Mapping[Any, Any], names: typing.Iterable[str], key: str) -> None:
+    names = list(names)
+    for name in raw:
+        if name not in names:
+            close = difflib.get_close_matches(str(name), names, 1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise InputError(
+                f"{PARAMS}: unknown key {_join(key, name)}{hint}; valid: {', '.join(names)}"
+            )
+
+
+def _invalid(key: str, value: Any, valid: typing.Iterable[str]) -> InputError:
+    return InputError(f"{PARAMS}: {key}: {value!r} is not valid; valid: {', '.join(valid)}")
+
+
+def _join(key: str, name: Any) -> str:
+    return f"{key}.{name}" if key else str(name)

@@ -1,0 +1,39 @@
+"""Where every file lies, relative to the repository's root."""
+
+from pathlib import Path
+
+SAMPLE = Path("data/raw/sample")
+
+PREPARED = Path("data/prepared")
+ITEMS = PREPARED / "items.parquet"
+USERS = PREPARED / "users.parquet"
+SUMMARY = PREPARED / "summary.json"
+MANIFESTS = PREPARED / "manifests"
+
+EMBEDDINGS = Path("data/embeddings")
+MODEL = Path("data/models/recommender.safetensors")
+STUDY = Path("data/study")
+
+REPORTS = Path("reports")
+METRICS = REPORTS / "metrics.json"
+HISTORY = REPORTS / "history.csv"
+
+
+def split_path(name: str) -> Path:
+    """Interactions of a split: train, validation or test."""
+    return PREPARED / f"{name}.parquet"
+
+
+def manifest_path(modality: str) -> Path:
+    """What the encoder of a modality reads."""
+    return MANIFESTS / f"{modality}.parquet"
+
+
+def embeddings_path(modality: str) -> Path:
+    """What the encoder of a modality writes."""
+    return EMBEDDINGS / f"{modality}.parquet"
+
+
+def failures_path(modality: str) -> Path:
+    """The items that the encoder of a modality could not encode, and why."""
+    return EMBEDDINGS / f"{modality}.failures.csv"
