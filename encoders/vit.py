@@ -1,0 +1,67 @@
+"""ViT-B/16: image → 768, the last layer's class token.
+
+https://huggingface.co/google/vit-base-patch16-224-in21k
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as TF
+
+from encoders.base import PartsEncoder
+from encoders.media import read_image
+from encoders.weights import Layout
+
+SIZE = 224
+
+
+class ViT(PartsEncoder):
+    """ViT-B/16 at 224 pixels, without the pooler."""
+
+    name = "vit"
+    modality = "image"
+    width = 768
+    model_id = "ViT-B/16, 224 pixels"
+    preprocessing = (
+        f"1: RGB (EXIF orientation, alpha over white), {SIZE}x{SIZE} bilinear antialiased, "
+        "scaled to [-1, 1]; class token of the last layer"
+    )
+    license = "Apache-2.0"
+    libraries = ("pillow", "torch", "torchvision", "transformers")
+    # transformers 5 renames these of the published files inside from_pretrained.
+    layout = Layout(
+        renames=(
+            (r"^(vit\.)?encoder\.layer\.", "layers."),
+            (r"\.attention\.attention\.query\.", ".attention.q_proj."),
+            (r"\.attention\.attention\.key\.", ".attention.k_proj."),
+            (r"\.attention\.attention\.value\.", ".attention.v_proj."),
+            (r"\.attention\.output\.dense\.", ".attention.o_proj."),
+            (r"\.intermediate\.dense\.", ".mlp.fc1."),
+            (r"\.output\.dense\.", ".mlp.fc2."),
+            (r"^vit\.", ""),
+        ),
+        unused=("pooler.", "classifier."),
+    )
+    chunk = 64
+
+    @classmethod
+    def build(cls) -> nn.Module:
+        from transformers import ViTConfig, ViTModel
+
+        # The defaults are ViT-B/16. A pooler would be initialised at random at each load.
+        return ViTModel(ViTConfig(), add_pooling_layer=False)
+
+    @classmethod
+    def prepare(cls, source: str | Path) -> Tensor:
+        """(1, 3, 224, 224) float32 in [-1, 1]."""
+        image = TF.pil_to_tensor(read_image(Path(source)))  # (3, h, w) uint8
+        image = TF.resize(image, [SIZE, SIZE], InterpolationMode.BILINEAR, antialias=True)
+        image = TF.to_dtype(image, torch.float32, scale=True)
+        prepared: Tensor = TF.normalize(image, [0.5] * 3, [0.5] * 3)
+        return prepared[None]
+
+    def forward(self, parts: Tensor) -> Tensor:
+        states: Tensor = self.model(pixel_values=parts).last_hidden_state  # (n, 197, 768)
+        return states[:, 0]
