@@ -116,15 +116,19 @@ class Params:
 
 def load(path: Path = PARAMS) -> Params:
     """Read and check `path`. InputError names the key, what it holds and what is valid."""
+    params: Params = _build(Params, read_yaml(path), "")
+    _check_across(params)
+    return params
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds, unchecked. InputError if it is not there or no YAML."""
     try:
-        raw = YAML(typ="safe", pure=True).load(path)
+        return YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
         raise InputError(f"{path} is not here; run from the repository's root") from None
     except YAMLError as error:
         raise InputError(f"{path}: {error}") from error
-    params: Params = _build(Params, raw, "")
-    _check_across(params)
-    return params
 
 
 def _check_across(params: Params) -> None:

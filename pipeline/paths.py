@@ -17,6 +17,8 @@ STUDY = Path("data/study")
 REPORTS = Path("reports")
 METRICS = REPORTS / "metrics.json"
 HISTORY = REPORTS / "history.csv"
+TABLES = REPORTS / "tables"
+FIGURES = REPORTS / "figures"
 
 
 def split_path(name: str) -> Path:
