@@ -303,14 +303,12 @@ def _signed(gain: Estimate) -> str:
 def _depth_and_gain(gains: Table | None) -> Iterator[str]:
     depths = [c for c in gains.columns if c.startswith("K = ")] if gains else []
     if gains and len(depths) > 1:
-        means = {
-            c: sum(g.mean for g in gains[c]) / len(gains.rows) for c in (depths[0], depths[-1])
-        }
+        first, last = (fmean(gain.mean for gain in gains[c]) for c in (depths[0], depths[-1]))
         yield (
-            f"At equal depth the variants with content gain {means[depths[0]]:+.4f} on average at "
-            f"{depths[0]} and {means[depths[-1]]:+.4f} at {depths[-1]}: propagation and content "
-            f"{'overlap' if means[depths[-1]] < means[depths[0]] else 'add up'}."
-        )
+            f"At equal depth the variants with content gain {first:+.4f} on average at {depths[0]} "
+            f"and {last:+.4f} at {depths[-1]}: propagation "
+            f"{'takes over part of what content gives' if last < first else 'adds to content'}."
+        ).replace("-", "−")
 
 
 def _balance(alpha: Table | None, selected: dict[str, int]) -> Iterator[str]:

@@ -24,7 +24,7 @@ from pipeline.files import InputError, atomic_folder, run
 log = logging.getLogger("sample")
 
 FOLDER = Path("data/raw/sample")
-MEDIA_SHARES = {"image": 64 / 240, "audio": 60 / 240, "video": 48 / 240}
+MEDIA_SHARES = {"image": 0.16, "audio": 0.15, "video": 0.12}
 SUFFIXES = {"image": ("jpg", "png"), "audio": ("wav", "flac", "mp3"), "video": ("mp4",)}
 AUDIO_CODECS = {".wav": "pcm_s16le", ".flac": "flac", ".mp3": "libmp3lame"}
 AUDIO_FORMS = ((16000, "mono"), (22050, "stereo"), (44100, "mono"), (22050, "mono"))
@@ -455,12 +455,12 @@ def _draw_interactions(
         row[index[item.topic.name]] = 1 - item.share
         if item.second:
             row[index[item.second.name]] = item.share
-    popularity = rng.permutation(np.arange(1, len(items) + 1) ** -0.4)
+    popularity = rng.permutation(np.arange(1, len(items) + 1) ** -0.25)
     for number in range(1, users + 1):
         likes = rng.choice(len(TOPICS), rng.integers(1, 3), replace=False)
-        taste = np.full(len(TOPICS), 0.04)  # now and then anyone tries anything
+        taste = np.full(len(TOPICS), 0.02)  # now and then anyone tries anything
         taste[likes] += rng.dirichlet(np.full(likes.size, 3.0))
-        weight = (mixture @ taste) * popularity * rng.lognormal(0, 0.5, len(items))
+        weight = (mixture @ taste) * popularity * rng.lognormal(0, 0.3, len(items))
         count = min(len(items), max(4, rng.poisson(mean)))
         chosen = rng.choice(len(items), count, replace=False, p=weight / weight.sum())
         gaps = 1 + rng.exponential(5 * 86400, count).astype(np.int64)
@@ -480,7 +480,7 @@ def write_sample(
 ) -> None:
     """Write a catalogue in the raw layout to an empty `folder`; equal seeds give equal bytes.
 
-    About 27 % of the items have an image, 25 % audio and 20 % video, drawn independently; all
+    About 16 % of the items have an image, 15 % audio and 12 % video, drawn independently; all
     have text. Every user has at least four interactions (fewer only where there are fewer items)
     and about `interactions_per_user` on average. Raises InputError if there are more items than
     distinct titles, and FileExistsError if `folder` already holds media.

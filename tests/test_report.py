@@ -203,7 +203,7 @@ def test_remaining_tables_repeat_their_inputs(make: Callable[..., Path]) -> None
     trained = read(folder / "trained.csv")
     assert len(trained) == 6 and all(float(r["@50"]) == 0.25 for r in trained)
     parameters = {r["parameter"]: r["value"] for r in read(folder / "parameters.csv")}
-    assert parameters["train.dimension"] == "64" and parameters["study.seeds"] == "1 2 3"
+    assert parameters["fusion"] == "frozen" and parameters["study.seeds"] == "1 2 3"
     modalities = {r["modality"]: r for r in read(folder / "modalities.csv")}
     assert float(modalities["image"]["% of catalogue"]) == 40
     assert modalities["image"]["items"] == "5" and modalities["image"]["failures"] == "1"

@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter, defaultdict
+from dataclasses import asdict
 from pathlib import Path
 
 import av
@@ -9,9 +10,10 @@ import pytest
 from PIL import Image
 
 from pipeline.files import InputError
+from pipeline.params import load
 from pipeline.sample import write_sample
 
-DEFAULTS = {"seed": 19, "users": 200, "items": 240, "interactions_per_user": 9}
+DEFAULTS = asdict(load(Path(__file__).parents[1] / "params.yaml").sample)
 SMALL = {"seed": 3, "users": 8, "items": 30, "interactions_per_user": 5}
 MEDIA = ("image", "audio", "video")
 
@@ -136,7 +138,7 @@ def test_every_user_has_four_interactions_in_order_of_time(
     for row in interactions:
         times[row["user_id"]].append(int(row["timestamp"]))
     assert min(map(len, times.values())) >= 4
-    assert len(interactions) / len(times) == pytest.approx(9, abs=1)
+    assert len(interactions) / len(times) == pytest.approx(DEFAULTS["interactions_per_user"], abs=1)
     assert all(sorted(set(history)) == history for history in times.values())
 
 
