@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model.adam import Adam
 from model.interactions import Interactions
 from model.lightgcn import LightGCN
 from model.losses import bpr, l2_of_touched
@@ -68,7 +69,7 @@ def fit(
     validation_negatives = NegativeSampler(train | validation)(
         validation.users, torch.Generator(device).manual_seed(seed)
     )
-    optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate, fused=True)
+    optimizer = Adam(model.parameters(), schedule.learning_rate)
     history: list[dict[str, float]] = []
     best_epoch, best_state = 0, None
     for epoch in range(1, schedule.epochs + 1):
@@ -94,7 +95,7 @@ def _epoch(
     model: LightGCN,
     train: Interactions,
     sample: NegativeSampler,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
     schedule: Schedule,
     generator: torch.Generator,
 ) -> float:
@@ -113,7 +114,7 @@ def _epoch(
             loss = loss + schedule.regularization * l2_of_touched(
                 model.embedding, nodes, len(batch)
             )
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     return float(total) / len(train)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import catalogue_of, random_interactions
 
+from model.adam import Adam
 from model.fitting import Schedule, fit
 from model.interactions import Interactions
 from model.lightgcn import Config, LightGCN
@@ -55,3 +56,18 @@ def test_bpr_by_hand() -> None:
 def test_regulariser_counts_each_node_once() -> None:
     e = torch.tensor([[1.0, 2.0], [3.0, 0.0], [5.0, 5.0]])
     assert l2_of_touched(e, torch.tensor([0, 0, 1]), 2).item() == pytest.approx((5 + 9) / 2)
+
+
+def test_adam_equals_torchs_to_the_bit() -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=generator) for shape in [(7, 3), (5,), (2, 2)]]
+    ours, theirs = ([torch.nn.Parameter(t.clone()) for t in start] for _ in range(2))
+    optimizers = [Adam(ours, 0.01), torch.optim.Adam(theirs, lr=0.01, fused=True)]
+    for step in range(5):
+        for a, b in list(zip(ours, theirs, strict=True))[: 3 if step % 2 else 2]:
+            a.grad = torch.randn(a.shape, generator=generator)
+            b.grad = a.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))

@@ -130,5 +130,7 @@ def test_another_variant_reruns_only_train_and_report(clone: Clone) -> None:
 
 def test_force_gives_the_same_bytes(clone: Clone) -> None:
     before = (clone.folder / "dvc.lock").read_text()
-    assert len(stages_run(clone.run("dvc repro --force"))) == 10
+    stages = ["prepare", "encode@text", "train", "study@none", "study@frozen", "report"]
+    output = clone.run(f"dvc repro --force --single-item {' '.join(stages)}")
+    assert stages_run(output) == stages
     assert (clone.folder / "dvc.lock").read_text() == before
