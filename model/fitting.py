@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from model.adam import Adam
 from model.interactions import Interactions
@@ -137,5 +138,7 @@ def _scores(
     all_users: Tensor, all_items: Tensor, users: Tensor, positives: Tensor, negatives: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(B,) scores of (u, i) and of (u, j)."""
-    u = all_users[users]
-    return (u * all_items[positives]).sum(1), (u * all_items[negatives]).sum(1)
+    # Not all_users[users]: the backward of indexing adds in whatever order the threads come.
+    u = F.embedding(users, all_users)
+    i, j = F.embedding(positives, all_items), F.embedding(negatives, all_items)
+    return (u * i).sum(1), (u * j).sum(1)

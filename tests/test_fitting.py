@@ -42,6 +42,19 @@ def test_published_protocol_runs_to_the_last_epoch() -> None:
     assert result.best_epoch == len(result.history) == 30
 
 
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    """Large enough for several threads to add up gradients of the same row."""
+    train, validation = random_interactions(160, 400, 1000, 0), random_interactions(160, 400, 99, 1)
+    schedule = replace(SCHEDULE, batch_size=1024, epochs=12, patience=12)
+    tables = []
+    for _ in range(4):
+        torch.manual_seed(0)
+        model = LightGCN(catalogue_of(train), Config(256, 2))
+        fit(model, train, validation, schedule, seed=0)
+        tables.append(model.embedding.detach())
+    assert all(torch.equal(table, tables[0]) for table in tables)
+
+
 def test_loss_falls() -> None:
     *_, result = fitted(replace(SCHEDULE, protocol="published", epochs=30))
     assert result.history[-1]["train_loss"] < 0.5 * result.history[0]["train_loss"]
