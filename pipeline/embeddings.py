@@ -1,5 +1,7 @@
 """`data/embeddings/<modality>.parquet`: the schema, written and read in one place."""
 
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,26 +30,40 @@ def schema(width: int, metadata: dict[str, str]) -> pa.Schema:
 
 
 def write_embeddings(
-    path: Path, ids: list[str], vectors: NDArray[np.float32], metadata: dict[str, str]
+    path: Path,
+    ids: Sequence[str],
+    vectors_of: Callable[[slice], NDArray[np.float32]],
+    width: int,
+    metadata: dict[str, str],
 ) -> None:
-    """Write (n, d) `vectors` sorted by id, atomically; equal content gives equal bytes."""
-    if len(ids) != len(vectors) or len(set(ids)) != len(ids):
-        raise ValueError(f"{len(ids)} ids ({len(set(ids))} distinct) for {len(vectors)} vectors")
-    width = vectors.shape[1]
-    order = sorted(range(len(ids)), key=ids.__getitem__)
+    """Write a row an id, atomically, a row group at a time; equal content gives equal bytes.
+
+    Args:
+        ids: n item ids in ascending order. ValueError if they are not.
+        vectors_of: a slice of them → their (k, width) vectors.
+        width: d.
+        metadata: of the schema.
+    """
+    if any(a >= b for a, b in pairwise(ids)):
+        raise ValueError("item ids must ascend, each once")
     target = schema(width, metadata)
-    flat = np.ascontiguousarray(vectors[order], np.float32).reshape(-1)
-    embedding = pa.FixedSizeListArray.from_arrays(
-        pa.array(flat), type=target.field("embedding").type
-    )
-    table = pa.Table.from_arrays(
-        [pa.array([ids[i] for i in order], pa.string()), embedding], schema=target
-    )
-    with atomic_path(path) as temporary:
-        pq.write_table(
-            table, temporary, compression="zstd", row_group_size=ROW_GROUP, use_dictionary=False,
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(
+            temporary, target, compression="zstd", use_dictionary=False,
             use_byte_stream_split=["embedding.list.element"],
-        )  # fmt: skip
+        ) as writer,
+    ):  # fmt: skip
+        for start in range(0, len(ids), ROW_GROUP):
+            part = slice(start, min(start + ROW_GROUP, len(ids)))
+            flat = np.ascontiguousarray(vectors_of(part), np.float32)
+            if flat.shape != (part.stop - part.start, width):
+                raise ValueError(f"{part.stop - part.start} ids of width {width}: {flat.shape}")
+            embedding = pa.FixedSizeListArray.from_arrays(
+                pa.array(flat.reshape(-1)), type=target.field("embedding").type
+            )
+            chosen = pa.array(ids[part], pa.string())
+            writer.write_table(pa.Table.from_arrays([chosen, embedding], schema=target))
 
 
 def read_embeddings(path: Path) -> tuple[list[str], Tensor]:

@@ -5,6 +5,9 @@
 Reads `data/prepared/manifests/<modality>.parquet` and the dataset; writes
 `data/embeddings/<modality>.parquet` and `data/embeddings/<modality>.failures.csv`. An item that
 cannot be encoded becomes a row of the second, and costs no other item.
+
+Vectors come from `pipeline.cache`, which is filled first, batch by batch: only new content is
+encoded, and a killed run goes on where it was.
 """
 
 import argparse
@@ -14,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from encoders import MODALITIES, encoder_class
@@ -30,9 +32,10 @@ from encoders.base import Encoder
 from encoders.media import MediaError
 from encoders.weights import WeightsError
 from pipeline import paths
+from pipeline.cache import VectorCache, cache_path, fingerprint
 from pipeline.device import resolve_device
 from pipeline.embeddings import write_embeddings
-from pipeline.files import InputError, run, write_csv
+from pipeline.files import InputError, run, sha256_of, write_csv
 from pipeline.params import Params, load
 
 log = logging.getLogger("encode")
@@ -42,25 +45,20 @@ AHEAD = 2  # batches that are decoded while one is in the network
 
 @dataclass(frozen=True)
 class Item:
-    """One row of a manifest: `source` is a text, or a path relative to the dataset."""
+    """One row of a manifest: `source` is a text, or a path relative to the dataset.
+
+    `sha256` is that of the content, empty where `prepare` found no readable file.
+    """
 
     item_id: str
     source: str
-
-
-@dataclass
-class Encoded:
-    """What came of a manifest: vectors[k] (d,) belongs to ids[k]."""
-
-    ids: list[str] = field(default_factory=list)
-    vectors: list[NDArray[np.float32]] = field(default_factory=list)
-    failures: list[tuple[Item, str]] = field(default_factory=list)
+    sha256: str
 
 
 def read_manifest(path: Path) -> list[Item]:
     """The items that have the modality, sorted by id."""
-    table = pq.read_table(path, columns=["item_id", "source"])
-    return [Item(row["item_id"], row["source"]) for row in table.sort_by("item_id").to_pylist()]
+    rows = pq.read_table(path).sort_by("item_id").to_pylist()
+    return [Item(row["item_id"], row["source"], row["sha256"]) for row in rows]
 
 
 def locate(dataset: Path, source: str) -> Path:
@@ -75,7 +73,7 @@ def locate(dataset: Path, source: str) -> Path:
 
 
 def prepared(
-    batches: list[list[Item]], prepare: Callable[[str], Any]
+    batches: list[list[Item]], prepare: Callable[[Item], Any]
 ) -> Iterator[list[tuple[Item, "Future[Any]"]]]:
     """Each batch with its items' `prepare`, which runs in threads, at most `AHEAD` batches early.
 
@@ -84,24 +82,56 @@ def prepared(
     waiting: deque[list[tuple[Item, Future[Any]]]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for batch in batches:
-            waiting.append([(item, pool.submit(prepare, item.source)) for item in batch])
+            waiting.append([(item, pool.submit(prepare, item)) for item in batch])
             if len(waiting) > AHEAD:
                 yield waiting.popleft()
         yield from waiting
 
 
-def encode(items: list[Item], encoder: Encoder, dataset: Path, batch_size: int) -> Encoded:
-    """Encode every item; those that cannot be go to `failures` with a reason."""
-
-    def prepare(source: str) -> Any:
-        text = encoder.modality == "text"
-        return encoder.prepare(source if text else locate(dataset, source))
-
-    if encoder.modality == "text":  # texts of like length share a batch with little padding
+def batches_of(items: list[Item], modality: str, batch_size: int) -> list[list[Item]]:
+    """The same batches whatever is cached already, so that a resumed run gives the same bytes."""
+    if modality == "text":  # texts of like length share a batch with little padding
         items = sorted(items, key=lambda item: (len(item.source), item.item_id))
-    batches = [items[i : i + batch_size] for i in range(0, len(items), batch_size)]
-    result = Encoded()
-    with tqdm(total=len(items), desc=encoder.modality, unit="item", disable=None) as bar:
+    return [items[i : i + batch_size] for i in range(0, len(items), batch_size)]
+
+
+def missing_of(batches: list[list[Item]], cached: set[str]) -> list[list[Item]]:
+    """What of each batch is to be encoded: each content once, and none that is cached."""
+    seen = set(cached)
+    result = []
+    for batch in batches:
+        fresh = []
+        for item in batch:
+            if item.sha256 not in seen:
+                fresh.append(item)
+            if item.sha256:
+                seen.add(item.sha256)
+        if fresh:
+            result.append(fresh)
+    return result
+
+
+def fill(
+    cache: VectorCache, batches: list[list[Item]], encoder: Encoder, dataset: Path
+) -> dict[str, str]:
+    """Encode `batches` into `cache`, each as soon as it is done.
+
+    Returns:
+        Why an item could not be encoded, by its sha256, or by its id where it has none.
+    """
+
+    def prepare(item: Item) -> Any:
+        if encoder.modality == "text":
+            return encoder.prepare(item.source)
+        path = locate(dataset, item.source)
+        result = encoder.prepare(path)
+        if sha256_of(path) != item.sha256:
+            raise MediaError("the file has changed since it was prepared; run `dvc repro`")
+        return result
+
+    reasons = {}
+    total = sum(map(len, batches))
+    with tqdm(total=total, desc=encoder.modality, unit="item", disable=None) as bar:
         for batch in prepared(batches, prepare):
             good, inputs = [], []
             for item, future in batch:
@@ -109,34 +139,30 @@ def encode(items: list[Item], encoder: Encoder, dataset: Path, batch_size: int) 
                     inputs.append(future.result())
                     good.append(item)
                 except MediaError as error:
-                    result.failures.append((item, str(error)))
-            for item, vector in zip(good, encoder.encode(inputs) if inputs else (), strict=True):
-                if np.isfinite(vector).all():
-                    result.ids.append(item.item_id)
-                    result.vectors.append(vector)
-                else:
-                    result.failures.append((item, "the vector is not finite"))
+                    reasons[item.sha256 or item.item_id] = str(error)
+            if inputs:
+                vectors = encoder.encode(inputs)
+                finite = [bool(np.isfinite(vector).all()) for vector in vectors]
+                keys = [item.sha256 for item in good]
+                cache.put([k for k, ok in zip(keys, finite, strict=True) if ok], vectors[finite])
+                for key, ok in zip(keys, finite, strict=True):
+                    if not ok:
+                        reasons[key] = "the vector is not finite"
             bar.update(len(batch))
-    return result
+    return reasons
 
 
-def write(modality: str, result: Encoded, encoder: type[Encoder], metadata: dict[str, str]) -> None:
-    """Write both files of a modality."""
-    failures = sorted(result.failures, key=lambda failure: failure[0].item_id)
+def write_failures(modality: str, failures: list[tuple[Item, str]]) -> None:
+    """item_id, source, reason of every item that could not be encoded, sorted by id."""
+    columns = {
+        "item_id": [item.item_id for item, _ in failures],
+        "source": [item.source for item, _ in failures],
+        "reason": [reason for _, reason in failures],
+    }
     write_csv(
         paths.failures_path(modality),
-        pa.table(
-            {
-                "item_id": pa.array([item.item_id for item, _ in failures], pa.string()),
-                "source": pa.array([item.source for item, _ in failures], pa.string()),
-                "reason": pa.array([reason for _, reason in failures], pa.string()),
-            }
-        ),
+        pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()}),
     )
-    vectors = np.stack(result.vectors) if result.vectors else np.empty((0, encoder.width), "f4")
-    libraries = (*encoder.libraries, "pyarrow")
-    metadata |= {"count": str(len(result.ids))} | {f"library:{n}": version(n) for n in libraries}
-    write_embeddings(paths.embeddings_path(modality), result.ids, vectors, metadata)
 
 
 def encode_modality(modality: str, params: Params) -> None:
@@ -145,19 +171,48 @@ def encode_modality(modality: str, params: Params) -> None:
     entry = params.encode[modality]
     cls = encoder_class(entry.encoder)
     items = read_manifest(paths.manifest_path(modality))
-    result, metadata = Encoded(), cls.description()
-    if items:  # without items no model is loaded
-        try:
-            encoder = cls(params.weights, resolve_device(params.device))
-        except WeightsError as error:
-            raise InputError(f"params.yaml: weights: {error}") from error
-        result = encode(items, encoder, Path(params.dataset), entry.batch_size)
-        metadata = encoder.provenance | {"device": encoder.device.type}
-    write(modality, result, cls, metadata)
+    libraries = {f"library:{name}": version(name) for name in cls.libraries}
+    if not items:  # no model is loaded
+        nothing = np.empty((0, cls.width), np.float32)
+        metadata = cls.description() | {"count": "0"} | libraries
+        write_failures(modality, [])
+        write_embeddings(
+            paths.embeddings_path(modality), [], lambda _: nothing, cls.width, metadata
+        )
+        log.info("%s: no item has it", modality)
+        return
+    try:
+        encoder = cls(params.weights, resolve_device(params.device))
+    except WeightsError as error:
+        raise InputError(f"params.yaml: weights: {error}") from error
+    metadata = encoder.provenance | {"device": encoder.device.type} | libraries
+    metadata |= {"fingerprint": fingerprint(metadata), "library:pyarrow": version("pyarrow")}
+    batches = batches_of(items, modality, entry.batch_size)
+    contents = list({item.sha256: None for item in items if item.sha256})
+    with VectorCache(cache_path(cls.name, metadata["fingerprint"]), cls.width) as cache:
+        todo = missing_of(batches, cache.present(contents))
+        reasons = fill(cache, todo, encoder, Path(params.dataset))
+        cached = cache.present(contents)
+        good = [item for item in items if item.sha256 in cached]
+        failures = [
+            (item, reasons[item.sha256 or item.item_id])
+            for item in items
+            if item.sha256 not in cached
+        ]
+        metadata["count"] = str(len(good))
+        write_failures(modality, failures)
+        write_embeddings(
+            paths.embeddings_path(modality),
+            [item.item_id for item in good],
+            lambda part: cache.get([item.sha256 for item in good[part]]),
+            cls.width,
+            metadata,
+        )
+    new = sum(map(len, todo)) - len(reasons)
     log.info(
-        "%s: %d items encoded by %s (weights: %s), %d failures, %.1f s",
-        modality, len(result.ids), cls.name, metadata.get("weights", "not loaded"),
-        len(result.failures), time.monotonic() - started,
+        "%s: %d items by %s (weights: %s): %d encoded now, %d failures, %.1f s",
+        modality, len(good), cls.name, metadata["weights"], new, len(failures),
+        time.monotonic() - started,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ SUMMARY = PREPARED / "summary.json"
 MANIFESTS = PREPARED / "manifests"
 
 EMBEDDINGS = Path("data/embeddings")
+CACHE = Path(".cache/vectors")
 MODEL = Path("data/models/recommender.safetensors")
 STUDY = Path("data/study")
 

@@ -136,7 +136,7 @@ def manifest(dataset: Path, items: pa.Table, modality: str) -> pa.Table:
     if modality == "text":
         digests = [hashlib.sha256(source.encode()).hexdigest() for source in sources]
     else:
-        digests = [_digest(dataset, source) for source in sources]
+        digests = [media_sha256(dataset, source) for source in sources]
     return pa.table(
         {
             "item_id": pa.array(ids, pa.string()),
@@ -146,7 +146,7 @@ def manifest(dataset: Path, items: pa.Table, modality: str) -> pa.Table:
     )
 
 
-def _digest(dataset: Path, source: str) -> str:
+def media_sha256(dataset: Path, source: str) -> str:
     """sha256 of a regular, readable file inside the dataset folder, else empty."""
     try:
         path = (dataset / source).resolve()

@@ -3,6 +3,7 @@
 import csv
 import sys
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from pipeline import encode as stage
 from pipeline import params, paths
 from pipeline.embeddings import read_embeddings, schema, write_embeddings
 from pipeline.files import InputError
+from pipeline.prepare import media_sha256
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,7 +59,13 @@ def project(tmp_path, monkeypatch):
 def write_manifest(modality: str, rows: dict[str, str]) -> None:
     path = paths.manifest_path(modality)
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = {"item_id": list(rows), "source": list(rows.values()), "sha256": [""] * len(rows)}
+    digests = [
+        sha256(source.encode()).hexdigest()
+        if modality == "text"
+        else media_sha256(Path("raw"), source)
+        for source in rows.values()
+    ]
+    table = {"item_id": list(rows), "source": list(rows.values()), "sha256": digests}
     pq.write_table(pa.table(table, pa.schema([(name, pa.string()) for name in table])), path)
 
 
@@ -165,11 +173,11 @@ def test_wrong_weights_are_the_users_error(images):
 def test_batches_are_prepared_ahead_but_not_far():
     started = []
 
-    def prepare(source):
-        started.append(source)
-        return source
+    def prepare(item):
+        started.append(item)
+        return item.source
 
-    batches = [[stage.Item(str(i), str(i))] for i in range(20)]
+    batches = [[stage.Item(str(i), str(i), "")] for i in range(20)]
     stream = stage.prepared(batches, prepare)
     for i in range(5):
         [(item, future)] = next(stream)
@@ -179,10 +187,13 @@ def test_batches_are_prepared_ahead_but_not_far():
 
 
 def test_write_embeddings_checks(tmp_path):
-    with pytest.raises(ValueError, match=r"2 ids \(1 distinct\)"):
-        write_embeddings(tmp_path / "x.parquet", ["a", "a"], np.zeros((2, 3), np.float32), {})
-    with pytest.raises(ValueError, match="1 ids"):
-        write_embeddings(tmp_path / "x.parquet", ["a"], np.zeros((2, 3), np.float32), {})
+    path, pair = tmp_path / "x.parquet", np.zeros((2, 3), np.float32)
+    for ids in (["a", "a"], ["b", "a"]):
+        with pytest.raises(ValueError, match="must ascend"):
+            write_embeddings(path, ids, lambda part: pair[part], 3, {})
+    with pytest.raises(ValueError, match="1 ids of width 3"):
+        write_embeddings(path, ["a"], lambda part: pair, 3, {})
+    assert list(tmp_path.iterdir()) == []
     pq.write_table(pa.table({"item_id": ["a"], "embedding": [[1.0]]}), tmp_path / "y.parquet")
     with pytest.raises(InputError, match="columns must be"):
         read_embeddings(tmp_path / "y.parquet")
@@ -191,12 +202,12 @@ def test_write_embeddings_checks(tmp_path):
 def test_many_row_groups(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.embeddings.ROW_GROUP", 4)
     vectors = np.arange(30, dtype=np.float32).reshape(10, 3)
-    ids = [f"{9 - i}" for i in range(10)]
-    write_embeddings(tmp_path / "x.parquet", ids, vectors, {})
+    ids = [f"{i}" for i in range(10)]
+    write_embeddings(tmp_path / "x.parquet", ids, lambda part: vectors[part], 3, {})
     assert pq.read_metadata(tmp_path / "x.parquet").num_row_groups == 3
     found, read = read_embeddings(tmp_path / "x.parquet")
-    assert found == ids[::-1]
-    assert torch.equal(read, torch.from_numpy(vectors[::-1].copy()))
+    assert found == ids
+    assert torch.equal(read, torch.from_numpy(vectors))
 
 
 def test_unknown_modality(monkeypatch, capsys):

@@ -84,7 +84,9 @@ def write_workspace(folder: Path, results: list[Cell], drop: str = "nothing") ->
         }  # fmt: skip
         path = folder / f"data/embeddings/{modality}"
         ids, vectors = [f"i{n}" for n in range(count)], np.ones((count, 2), np.float32)
-        write_embeddings(path.with_suffix(".parquet"), ids, vectors, metadata)
+        write_embeddings(
+            path.with_suffix(".parquet"), ids, lambda part, v=vectors: v[part], 2, metadata
+        )
         failed = "i9,images/<b>|.png,not an image\n" if modality == "image" else ""
         path.with_suffix(".failures.csv").write_text(f"item_id,source,reason\n{failed}")
     summary = {

@@ -1,0 +1,186 @@
+"""Vectors by content, kept outside DVC's outs: what was encoded once is not encoded again.
+
+    python -m pipeline.cache          # what is there
+    python -m pipeline.cache prune    # drop what the present embeddings do not use
+
+One SQLite file an encoder fingerprint, one row a content. A million vectors are one file of little
+more than their own bytes; every batch is one transaction, so that a killed run keeps each batch
+that it finished.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from encoders import MODALITIES
+from pipeline import paths
+from pipeline.files import InputError, run
+
+log = logging.getLogger("cache")
+
+# What tells encodings of the same content apart; where a weights file lies does not.
+IRRELEVANT = ("license", "revision", "weights", "count")
+QUERY = 500  # keys a statement
+
+
+def fingerprint(metadata: Mapping[str, str]) -> str:
+    """Hexadecimal sha256 of everything in an encoder's description that changes a vector."""
+    relevant = {k: v for k, v in metadata.items() if k not in IRRELEVANT}
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def folder() -> Path:
+    """Where caches lie; experiments in temporary folders share the repository's."""
+    return Path(os.environ.get("DVC_ROOT", ".")) / paths.CACHE
+
+
+class VectorCache:
+    """Content sha256 → (width,) float32. Safe against kills and several processes.
+
+    Args:
+        path: the SQLite file; made if it is not there.
+        width: d. InputError if the file holds vectors of another width.
+    """
+
+    def __init__(self, path: Path, width: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.width = width
+        self.connection = sqlite3.connect(path, timeout=60)
+        # Write-ahead log: a commit survives the process's death, and readers do not wait.
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        self.connection.execute(
+            "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
+        )
+        row = self.connection.execute("SELECT length(vector) FROM vectors LIMIT 1").fetchone()
+        if row and row[0] != 4 * width:
+            raise InputError(f"{path} holds vectors of width {row[0] // 4}, not {width}; remove it")
+
+    def __enter__(self) -> "VectorCache":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.connection.close()
+
+    def put(self, keys: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Store (n, width) vectors under n keys in one transaction."""
+        if vectors.shape != (len(keys), self.width) or vectors.dtype != np.float32:
+            raise ValueError(
+                f"{len(keys)} keys, vectors {vectors.dtype} {vectors.shape}; width {self.width}"
+            )
+        rows = [(bytes.fromhex(k), v.tobytes()) for k, v in zip(keys, vectors, strict=True)]
+        with self.connection:
+            self.connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+
+    def present(self, keys: Sequence[str]) -> set[str]:
+        """The keys that are there."""
+        return {key for key, _ in self._select("key, 0", keys)}
+
+    def get(self, keys: Sequence[str]) -> NDArray[np.float32]:
+        """(n, width): the vectors of n keys, in their order. KeyError names one that is absent."""
+        found = dict(self._select("key, vector", keys))
+        flat = b"".join(found[key] for key in keys)
+        return np.frombuffer(flat, np.float32).reshape(len(keys), self.width)
+
+    def keep_only(self, keys: Sequence[str]) -> int:
+        """Drop every other key and give the space back; returns how many were dropped."""
+        with self.connection:
+            self.connection.execute("CREATE TEMP TABLE kept (key BLOB PRIMARY KEY)")
+            self.connection.executemany(
+                "INSERT OR IGNORE INTO kept VALUES (?)", ((bytes.fromhex(k),) for k in keys)
+            )
+            dropped = self.connection.execute(
+                "DELETE FROM vectors WHERE key NOT IN (SELECT key FROM kept)"
+            ).rowcount
+        self.connection.execute("DROP TABLE kept")
+        self.connection.execute("VACUUM")
+        return dropped
+
+    def __len__(self) -> int:
+        return int(self.connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
+
+    def _select(self, columns: str, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        for start in range(0, len(keys), QUERY):
+            part = [bytes.fromhex(key) for key in keys[start : start + QUERY]]
+            marks = ",".join("?" * len(part))
+            rows = self.connection.execute(
+                f"SELECT {columns} FROM vectors WHERE key IN ({marks})", part
+            )
+            for key, value in rows:
+                yield key.hex(), value
+
+
+def cache_path(encoder: str, print_: str) -> Path:
+    """The file of one encoder with one fingerprint."""
+    return folder() / f"{encoder}-{print_[:16]}.sqlite"
+
+
+def used() -> dict[Path, list[str]]:
+    """The files behind the present embeddings, and the contents that the manifests name."""
+    result = {}
+    for modality in MODALITIES:
+        path = paths.embeddings_path(modality)
+        if path.exists():
+            metadata = {k.decode(): v.decode() for k, v in pq.read_schema(path).metadata.items()}
+            if "fingerprint" in metadata:
+                keys = pq.read_table(paths.manifest_path(modality))["sha256"].to_pylist()
+                file = cache_path(metadata["encoder"], metadata["fingerprint"])
+                result[file] = [key for key in keys if key]
+    return result
+
+
+def prune() -> None:
+    """Drop the files and vectors that the present embeddings do not use."""
+    kept = used()
+    for path in sorted(folder().glob("*.sqlite")):
+        if path not in kept:
+            size = path.stat().st_size
+            for file in path.parent.glob(f"{path.name}*"):
+                file.unlink()
+            log.info("removed %s (%.1f MB)", path, size / 1e6)
+    for path, keys in kept.items():
+        if path.exists():
+            with VectorCache(path, _width(path)) as cache:
+                log.info("%s: dropped %d of %d", path, cache.keep_only(keys), len(keys))
+
+
+def _width(path: Path) -> int:
+    connection = sqlite3.connect(path)
+    row = connection.execute("SELECT length(vector) FROM vectors LIMIT 1").fetchone()
+    connection.close()
+    return row[0] // 4 if row else 0
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case []:
+            kept = used()
+            for path in sorted(folder().glob("*.sqlite")):
+                with VectorCache(path, _width(path)) as cache:
+                    log.info(
+                        "%s: %d vectors, %.1f MB%s", path, len(cache), path.stat().st_size / 1e6,
+                        "" if path in kept else ", unused",
+                    )  # fmt: skip
+        case ["prune"]:
+            prune()
+        case _:
+            raise InputError("usage: python -m pipeline.cache [prune]")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,209 @@
+"""The vector cache: nothing is encoded twice, nothing finished is lost, nothing stale is used."""
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import cache as cli
+from pipeline import encode as stage
+from pipeline import params, paths
+from pipeline.cache import VectorCache, fingerprint
+from pipeline.embeddings import read_embeddings
+from pipeline.files import InputError
+from pipeline.prepare import prepare
+
+ROOT = Path(__file__).parents[1]
+
+# An encoder whose vectors betray the batch that they were made in, and that counts its passes.
+ENCODER = """
+import time
+import numpy as np, torch
+from torch import nn
+from encoders.base import Encoder
+from encoders.media import read_image
+
+class Colour(Encoder):
+    name, modality, width, model_id = "vit", "image", 3, "mean colour"
+    preprocessing, license, libraries = "1: none", "none", ("pillow",)
+    seconds, encoded = 0.0, []
+
+    @classmethod
+    def build(cls):
+        return nn.Identity()
+
+    @classmethod
+    def prepare(cls, source):
+        return np.asarray(read_image(source)).mean((0, 1)).astype("f4")
+
+    def encode(self, batch):
+        time.sleep(self.seconds)
+        self.encoded.append(len(batch))
+        return np.stack(batch) + np.float32(0.001 * len(batch) + 0.01 * batch[0].sum())
+"""
+
+
+def keys(count: int) -> list[str]:
+    return [sha256(str(n).encode()).hexdigest() for n in range(count)]
+
+
+def test_vectors_come_back_in_the_order_asked_for(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).normal(size=(1200, 3)).astype(np.float32)
+    names = keys(1200)
+    with VectorCache(tmp_path / "x.sqlite", 3) as cache:
+        cache.put(names[:1000], vectors[:1000])
+        cache.put(names[990:], vectors[990:])
+    with VectorCache(tmp_path / "x.sqlite", 3) as cache:
+        order = np.random.default_rng(1).permutation(1200)
+        assert (cache.get([names[i] for i in order]) == vectors[order]).all()
+        assert cache.get([]).shape == (0, 3)
+        assert cache.present([*names, "ff"]) == set(names)
+        with pytest.raises(KeyError, match="ff"):
+            cache.get(["ff"])
+        assert cache.keep_only(names[5:9]) == 1196
+        assert cache.present(names) == set(names[5:9])
+
+
+def test_wrong_shapes_are_refused(tmp_path: Path) -> None:
+    with VectorCache(tmp_path / "x.sqlite", 3) as cache:
+        for wrong in (np.zeros((1, 2), np.float32), np.zeros((2, 3), np.float32), np.zeros((1, 3))):
+            with pytest.raises(ValueError, match="1 keys"):
+                cache.put(keys(1), wrong)
+        cache.put(keys(1), np.zeros((1, 3), np.float32))
+    with pytest.raises(InputError, match="width 3, not 4"):
+        VectorCache(tmp_path / "x.sqlite", 4)
+
+
+def test_fingerprint_covers_what_changes_a_vector() -> None:
+    base = {"encoder": "vit", "weights_sha256": "a", "preprocessing": "1", "device": "cpu",
+            "library:torch": "2", "weights": "folder", "license": "MIT"}  # fmt: skip
+    for key in ("encoder", "weights_sha256", "preprocessing", "device", "library:torch"):
+        assert fingerprint(base) != fingerprint(base | {key: "other"})
+    assert fingerprint(base) == fingerprint(base | {"weights": "moved"})
+
+
+class Project:
+    """A catalogue of coloured images, encoded by `Colour`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.colours = {f"i{n:02}": (n, 2 * n, 255 - n) for n in range(20)}
+        scope: dict[str, type] = {}
+        exec(ENCODER, scope)
+        self.encoder = scope["Colour"]
+        loaded = params.load(ROOT / "params.yaml")
+        entry = replace(loaded.encode["image"], batch_size=4)
+        encode = loaded.encode | {"image": entry}
+        self.params = replace(loaded, dataset="raw", device="cpu", encode=encode)
+        (folder / "raw").mkdir()
+
+    def write(self) -> None:
+        for item, colour in self.colours.items():
+            Image.new("RGB", (4, 4), colour).save(f"raw/{item}.png")
+        rows = "".join(f"{item},{item}.png\n" for item in self.colours)
+        Path("raw/items.csv").write_text(f"item_id,image\n{rows}")
+        Path("raw/interactions.csv").write_text("user_id,item_id\n" + "u,i00\n")
+        prepare(Path("raw"), self.params.prepare)
+
+    def encode(self) -> list[int]:
+        """The sizes of the batches that went through the network."""
+        self.encoder.encoded.clear()  # type: ignore[attr-defined]
+        stage.encode_modality("image", self.params)
+        return list(self.encoder.encoded)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    made = Project(tmp_path)
+    monkeypatch.setattr(stage, "encoder_class", lambda name: made.encoder)
+    made.write()
+    return made
+
+
+def test_exactly_what_is_new_is_encoded(project: Project) -> None:
+    path = paths.embeddings_path("image")
+    assert project.encode() == [4, 4, 4, 4, 4]
+    first = path.read_bytes()
+    assert project.encode() == [] and path.read_bytes() == first
+    project.colours["new"] = (200, 0, 0)
+    project.write()
+    assert project.encode() == [1]
+    project.colours["i07"] = (0, 200, 0)  # changed
+    del project.colours["i03"]  # removed
+    project.colours["same"] = project.colours["new"]  # another item, the same bytes
+    project.write()
+    assert project.encode() == [1]
+    ids, vectors = read_embeddings(path)
+    assert ids == sorted(project.colours)
+    assert (vectors[ids.index("same")] == vectors[ids.index("new")]).all()
+    assert vectors[ids.index("i07")].argmax() == 1
+
+
+def test_another_fingerprint_encodes_anew(project: Project) -> None:
+    project.encode()
+    project.encoder.preprocessing = "2: other"  # type: ignore[attr-defined]
+    assert sum(project.encode()) == 20
+
+
+def test_a_file_that_changed_behind_the_manifest_is_not_taken(project: Project) -> None:
+    Image.new("RGB", (4, 4), "white").save("raw/i05.png")
+    project.encode()
+    assert "i05" not in read_embeddings(paths.embeddings_path("image"))[0]
+    assert "has changed" in paths.failures_path("image").read_text()
+    project.write()
+    assert project.encode() == [1]
+
+
+def test_prune_keeps_what_is_used(project: Project, caplog: pytest.LogCaptureFixture) -> None:
+    project.encode()
+    project.encoder.preprocessing = "2: other"  # type: ignore[attr-defined]
+    project.encode()
+    del project.colours["i03"]
+    project.write()
+    project.encode()
+    assert len(list(paths.CACHE.glob("*.sqlite"))) == 2
+    cli.prune()
+    [kept] = paths.CACHE.glob("*.sqlite")
+    with VectorCache(kept, 3) as cache:
+        assert len(cache) == 19
+    assert project.encode() == []
+
+
+def test_a_killed_run_loses_nothing_and_ends_the_same(project: Project) -> None:
+    path = paths.embeddings_path("image")
+    project.encode()
+    expected = path.read_bytes()
+    rng = np.random.default_rng(0)
+    script = (
+        f"{ENCODER}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from dataclasses import replace\nfrom pipeline import encode, params\n"
+        "from pathlib import Path\n"
+        f"p = params.load(Path({str(ROOT / 'params.yaml')!r}))\n"
+        "e = p.encode | {'image': replace(p.encode['image'], batch_size=4)}\n"
+        "p = replace(p, dataset='raw', device='cpu', encode=e)\n"
+        "encode.encoder_class = lambda name: Colour\nColour.seconds = 0.05\n"
+        "print('ready', flush=True)\nencode.encode_modality('image', p)\nprint(Colour.encoded)\n"
+    )
+    for _ in range(2):
+        path.unlink()
+        for file in paths.CACHE.iterdir():
+            file.unlink()
+        for delay in (rng.uniform(0.05, 0.25), None):
+            process = subprocess.Popen(
+                [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True,
+                env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
+            )  # fmt: skip
+            assert process.stdout and process.stdout.readline() == "ready\n"
+            if delay is not None:
+                time.sleep(delay)
+                process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert path.read_bytes() == expected
