@@ -20,6 +20,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 repro: install ## run the whole pipeline; ends with reports/index.html
 	dvc repro
+	@echo "the report: reports/index.html"
 
 test: install ## run the tests
 	python -m pytest

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from encoders.download import HubFile, UrlFile
 from encoders.weights import Layout, Packaged, load_weights
 
 
@@ -28,6 +29,7 @@ class Encoder(ABC):
         license: of the published weights, else of the code that defines the network.
         libraries: distributions whose version can change a result.
         packaged: the weights file that `weights: bundled` stands for; None: seeded random.
+        published: where `weights: pretrained` gets the weights from, unless they are packaged.
         layout: how published weights name their tensors.
     """
 
@@ -39,12 +41,13 @@ class Encoder(ABC):
     license: ClassVar[str]
     libraries: ClassVar[tuple[str, ...]]
     packaged: ClassVar[Packaged | None] = None
+    published: ClassVar[HubFile | UrlFile | None] = None
     layout: ClassVar[Layout] = Layout()
 
     def __init__(self, weights: str, device: torch.device) -> None:
         """WeightsError (a ValueError) if `weights` cannot be used."""
         model, self.loaded = load_weights(
-            self.name, self.build, weights, self.packaged, self.layout
+            self.name, self.build, weights, self.packaged, self.layout, self.published
         )
         self.model = model.to(device)
         self.device = device

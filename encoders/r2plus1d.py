@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.models.video import R2Plus1D_18_Weights, r2plus1d_18
 
 from encoders.base import PartsEncoder
+from encoders.download import UrlFile
 from encoders.media import read_video
 from encoders.weights import Layout, he_initialise
 
@@ -44,6 +45,10 @@ class R2Plus1D(PartsEncoder):
     )
     license = "BSD-3-Clause"
     libraries = ("av", "decord", "torch", "torchvision")
+    published = UrlFile(
+        R2Plus1D_18_Weights.KINETICS400_V1.url,
+        "91a641e6c2ab531d1aca5f4321b4d802ec5c3babc15df855cdb6e39c6a1107c8",
+    )
     layout = Layout(unused=("fc.",))
     chunk = 4
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from encoders.base import PartsEncoder
+from encoders.download import UrlFile
 from encoders.media import MediaError, read_audio
 from encoders.weights import Layout, he_initialise
 
@@ -104,6 +105,10 @@ class VGGish(PartsEncoder):
     )
     license = "Apache-2.0"
     libraries = ("av", "numpy", "torch", "torchaudio")
+    published = UrlFile(  # the name carries the first digits of the hash
+        "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth",
+        "10086976",
+    )
     layout = Layout(  # torchvggish's names, and the PCA that its file may hold
         renames=((r"^features\.", "features_network."), (r"^embeddings\.", "embedding_network.")),
         unused=("pproc.",),

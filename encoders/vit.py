@@ -11,6 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
 from encoders.base import PartsEncoder
+from encoders.download import HubFile
 from encoders.media import read_image
 from encoders.weights import Layout
 
@@ -30,6 +31,11 @@ class ViT(PartsEncoder):
     )
     license = "Apache-2.0"
     libraries = ("pillow", "torch", "torchvision", "transformers")
+    published = HubFile(  # the commit pins the file
+        "google/vit-base-patch16-224-in21k",
+        "model.safetensors",
+        "b4569560a39a0f1af58e3ddaf17facf20ab919b0",
+    )
     # transformers 5 renames these of the published files inside from_pretrained.
     layout = Layout(
         renames=(

@@ -1,6 +1,7 @@
 """Where an encoder's weights come from: checked, strict, never a silent change of source.
 
-Nothing is unpickled: weights travel as safetensors.
+A user's weights travel as safetensors. Published ones may be pickles: those are read by torch's
+restricted unpickler, which builds tensors and nothing else.
 """
 
 import hashlib
@@ -9,15 +10,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from encoders.download import DownloadError, HubFile, UrlFile
+
 BUNDLED = "bundled"
+PRETRAINED = "pretrained"
 RANDOM = "random initialisation (seed 0)"
-VALID = f"{BUNDLED}, or a folder with <encoder>.safetensors"
+VALID = f"{BUNDLED}, {PRETRAINED}, or a folder with <encoder>.safetensors"
 
 
 class WeightsError(ValueError):
@@ -78,15 +83,16 @@ def load_weights(
     weights: str,
     packaged: Packaged | None = None,
     layout: Layout | None = None,
+    published: HubFile | UrlFile | None = None,
 ) -> tuple[nn.Module, Loaded]:
     """Build encoder `name` on the CPU, in eval mode, with the weights that `weights` names.
 
-    `bundled` is the packaged file, or a seeded random initialisation where there is none; any
-    other value is a folder that holds `<name>.safetensors`. Raises WeightsError for anything else,
-    for a wrong hash, and for missing or left-over keys. A further source (`pretrained`: downloaded
-    and hash-checked) belongs here, beside the two that name a file.
+    `bundled` is the packaged file, or a seeded random initialisation where there is none;
+    `pretrained` is the packaged file too, or the published one, downloaded once; any other value
+    is a folder that holds `<name>.safetensors`. Raises WeightsError for anything else, for a wrong
+    hash, and for missing or left-over keys.
     """
-    path, expected, source, revision = _locate(name, weights, packaged)
+    path, expected, source, revision = _locate(name, weights, packaged, published)
     # The encoder's numbers do not depend on the caller's random state, nor change it.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
@@ -95,35 +101,60 @@ def load_weights(
         return model, Loaded(source, revision, state_sha256(model.state_dict()))
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if expected is not None and digest != expected:
-        raise WeightsError(f"{path}: sha256 is {digest}, not {expected}; install it anew")
+    if not digest.startswith(expected):
+        raise WeightsError(f"{path}: sha256 is {digest}, not {expected}; remove it, get it anew")
     load_strict(model, path, layout or Layout())
     return model, Loaded(source, revision, digest)
 
 
 def _locate(
-    name: str, weights: str, packaged: Packaged | None
-) -> tuple[Path | None, str | None, str, str]:
-    """The file to read (None: none), its hash if known, source and revision."""
-    if weights == BUNDLED:
-        if packaged is None:
-            return None, None, RANDOM, "none"
+    name: str,
+    weights: str,
+    packaged: Packaged | None,
+    published: HubFile | UrlFile | None,
+) -> tuple[Path | None, str, str, str]:
+    """The file to read (None: none), its hash as far as it is known, source and revision."""
+    if weights in (BUNDLED, PRETRAINED) and packaged is not None:
         path = packaged.directory / packaged.file
-        return path, packaged.sha256, BUNDLED, packaged.revision
+        return path, packaged.sha256, weights, packaged.revision
+    if weights == BUNDLED:
+        return None, "", RANDOM, "none"
+    if weights == PRETRAINED:
+        if published is None:
+            raise WeightsError(f"{name} has no published weights; valid: {VALID}")
+        try:
+            path = published.fetch()
+        except DownloadError as error:
+            raise WeightsError(f"{PRETRAINED}: {error}") from error
+        return path, _recorded(path, published.sha256), PRETRAINED, published.revision
     if not Path(weights).is_dir():
         raise WeightsError(f"weights {weights!r} is not valid; valid: {VALID}")
     path = Path(weights) / f"{name}.safetensors"
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; weights is {VALID}")
-    return path, None, str(path), "unknown"
+    return path, "", str(path), "unknown"
+
+
+def _recorded(path: Path, known: str) -> str:
+    """The pinned hash or, where it is not known in full, the one noted at the first load."""
+    if len(known) == 64:
+        return known
+    note = path.with_name(f"{path.name}.sha256")
+    if not note.exists():
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if not digest.startswith(known):
+            return known  # the caller's check names both
+        note.write_text(f"{digest}\n")
+    return note.read_text().strip()
 
 
 def load_strict(model: nn.Module, path: Path, layout: Layout) -> None:
     """Copy the file's tensors into `model`. WeightsError if a key or shape does not fit."""
     try:
-        state = layout.adapt(load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not readable as safetensors: {error}") from error
+        state = layout.adapt(_read_state(path))
+    except (SafetensorError, OSError, RuntimeError, UnpicklingError) as error:
+        raise WeightsError(f"{path}: not readable as weights: {error}") from error
     own = model.state_dict()
     problems = {
         "missing": own.keys() - state.keys(),
@@ -136,6 +167,13 @@ def load_strict(model: nn.Module, path: Path, layout: Layout) -> None:
     if found:
         raise WeightsError(f"{path}: keys {'; '.join(found)}")
     model.load_state_dict(state)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if path.suffix in (".pt", ".pth"):
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        return state
+    return load_file(path)
 
 
 def _some(keys: set[str], limit: int = 5) -> str:

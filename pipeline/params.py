@@ -16,6 +16,7 @@ from model.variants import VARIANTS
 from pipeline.files import InputError
 
 PARAMS = Path("params.yaml")
+WEIGHTS = ("bundled", "pretrained")
 AGGREGATES = ("mean", "sum", "max", "min", "prod")
 
 
@@ -142,10 +143,8 @@ def _check_across(params: Params) -> None:
         valid = [name for name, encoder in ENCODERS.items() if encoder.modality == modality]
         if entry.encoder not in valid:
             raise _invalid(f"encode.{modality}.encoder", entry.encoder, valid)
-    if params.weights != "bundled" and not Path(params.weights).is_dir():
-        raise _invalid(
-            "weights", params.weights, ["bundled", "a folder with <encoder>.safetensors"]
-        )
+    if params.weights not in WEIGHTS and not Path(params.weights).is_dir():
+        raise _invalid("weights", params.weights, [*WEIGHTS, "a folder with <encoder>.safetensors"])
 
 
 def _build(cls: Any, raw: Any, key: str) -> Any:

@@ -127,7 +127,9 @@ def test_provenance_and_repeatability(name, loaded):
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_unusable_weights(name, tmp_path):
-    with pytest.raises(WeightsError, match=r"'best' is not valid; valid: bundled, or a folder"):
+    with pytest.raises(
+        WeightsError, match=r"'best' is not valid; valid: bundled, pretrained, or a folder"
+    ):
         load_encoder(name, "best", CPU)
     with pytest.raises(WeightsError, match=rf"{name}\.safetensors: no such file"):
         load_encoder(name, str(tmp_path), CPU)
@@ -162,7 +164,7 @@ def test_folder_is_strict(tmp_path):
     with pytest.raises(WeightsError, match="1 of another shape: weight"):
         load_weights("tiny", build, str(tmp_path))
     path.write_bytes(b"no tensors")
-    with pytest.raises(WeightsError, match="not readable as safetensors"):
+    with pytest.raises(WeightsError, match="not readable as weights"):
         load_weights("tiny", build, str(tmp_path))
     save_file({"old.weight": torch.ones(3, 2), "bias": torch.ones(3), "top.x": torch.ones(1)}, path)
     layout = Layout(renames=((r"^old\.", ""),), unused=("top.",))

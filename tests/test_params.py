@@ -46,7 +46,7 @@ def test_defaults_are_valid() -> None:
         ({"seed": "nineteen"}, ["seed", "a whole number"]),
         ({"aggregate": "median"}, ["aggregate", "mean, sum, max, min, prod"]),
         ({"device": "gpu"}, ["device", "auto, cpu, cuda"]),
-        ({"weights": "bundeld"}, ["weights", "bundled"]),
+        ({"weights": "bundeld"}, ["weights", "bundled", "pretrained"]),
         ({"train__learning_rate": 0}, ["train.learning_rate", "above 0"]),
         ({"train__reject_positives": "no"}, ["train.reject_positives", "true or false"]),
         ({"train": 3}, ["train", "mapping"]),

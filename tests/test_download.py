@@ -1,0 +1,191 @@
+"""`weights: pretrained`: fetched once, resumed, checked; without a network, one helpful message."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from encoders import encoder_class, load_encoder
+from encoders.download import DownloadError, HubFile, UrlFile
+from encoders.weights import WeightsError, load_weights, state_sha256
+
+CPU = torch.device("cpu")
+CONTENT = bytes(range(256)) * 5000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server:
+    """Serves `content` under any path; `cut` breaks that many answers off half-way."""
+
+    def __init__(self) -> None:
+        self.content, self.cut, self.ranges = CONTENT, 0, list[str]()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked = self.headers.get("Range", "bytes=0-")
+                outer.ranges.append(asked)
+                start = int(asked.removeprefix("bytes=").removesuffix("-"))
+                if start >= len(outer.content):
+                    self.send_error(416)
+                    return
+                body = outer.content[start:]
+                self.send_response(206)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if outer.cut:
+                    outer.cut -= 1
+                    body = body[: len(body) // 2]
+                self.wfile.write(body)
+                self.close_connection = True
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.http.server_port}/models/{name}"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    made = Server()
+    yield made
+    made.http.shutdown()
+    made.http.server_close()
+
+
+def test_a_file_is_fetched_once_and_only_a_whole_one_gets_its_name(server: Server) -> None:
+    file = UrlFile(server.url("net.pth"), SHA256[:8])
+    server.cut = 1
+    assert file.fetch().read_bytes() == CONTENT
+    assert server.ranges == ["bytes=0-", f"bytes={len(CONTENT) // 2}-"]  # resumed, not restarted
+    assert [p.name for p in file.path.parent.iterdir()] == ["net.pth"]
+    server.http.shutdown()
+    assert file.fetch() == file.path
+    assert len(server.ranges) == 2
+
+
+def test_a_later_run_goes_on_where_one_broke_off(server: Server) -> None:
+    file = UrlFile(server.url("net.pth"), SHA256)
+    server.cut = 99
+    with pytest.raises(DownloadError, match="broke off"):
+        file.fetch()
+    assert not file.path.exists()
+    server.cut, before = 0, len(server.ranges)
+    assert file.fetch().read_bytes() == CONTENT
+    assert server.ranges[before:] != ["bytes=0-"]
+
+
+def test_a_killed_run_that_had_everything_is_taken(server: Server) -> None:
+    file = UrlFile(server.url("net.pth"), SHA256)
+    file.path.parent.mkdir(parents=True)
+    file.path.with_name("net.pth.part").write_bytes(CONTENT)
+    assert file.fetch().read_bytes() == CONTENT
+
+
+def test_a_wrong_file_is_refused_and_removed(server: Server) -> None:
+    file = UrlFile(server.url("net.pth"), "0" * 64)
+    with pytest.raises(DownloadError, match=f"sha256 is {SHA256}, not 0000"):
+        file.fetch()
+    assert list(file.path.parent.iterdir()) == []
+
+
+def test_without_a_network_one_message_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    for cls, published in (
+        (encoder_class("vggish"), UrlFile("http://127.0.0.1:9/vggish.pth")),
+        (encoder_class("vit"), HubFile("google/vit", "model.safetensors", "b" * 40)),
+    ):
+        monkeypatch.setattr(cls, "published", published)
+        with pytest.raises(WeightsError, match="not cached and not to be had") as caught:
+            cls("pretrained", CPU)
+        assert "set `weights` to a folder" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_hub_files_come_from_the_cache_without_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    published = encoder_class("vit").published
+    assert isinstance(published, HubFile)
+    folder = tmp_path / f"models--{published.repository.replace('/', '--')}" / "snapshots"
+    target = folder / published.revision / published.file
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"weights")
+    assert published.fetch().read_bytes() == b"weights"
+
+
+def tiny() -> nn.Module:
+    return nn.Linear(2, 3)
+
+
+def test_an_unknown_hash_is_noted_and_then_held(tmp_path: Path, server: Server) -> None:
+    save_file(tiny().state_dict(), tmp_path / "first.safetensors")
+    server.content = (tmp_path / "first.safetensors").read_bytes()
+    published = UrlFile(server.url("tiny.safetensors"))
+    _, loaded = load_weights("tiny", tiny, "pretrained", published=published)
+    assert loaded.source == "pretrained"
+    assert loaded.sha256 == hashlib.sha256(server.content).hexdigest()
+    save_file(tiny().state_dict(), published.path)
+    with pytest.raises(WeightsError, match="remove it, get it anew"):
+        load_weights("tiny", tiny, "pretrained", published=published)
+
+
+def test_nothing_published_is_said() -> None:
+    with pytest.raises(WeightsError, match="tiny has no published weights"):
+        load_weights("tiny", tiny, "pretrained")
+
+
+@pytest.mark.parametrize("name", ["vggish", "r2plus1d"])
+def test_public_checkpoints_load(
+    name: str, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files in the published layouts, heads and all."""
+    cls = encoder_class(name)
+    torch.manual_seed(1)
+    state = {key: torch.rand_like(value, dtype=torch.float32).to(value.dtype)
+             for key, value in cls.build().state_dict().items()}  # fmt: skip
+    if name == "vggish":
+        public = {
+            key.replace("features_network", "features").replace("embedding_network", "embeddings"):
+            value for key, value in state.items()
+        }  # fmt: skip
+        public |= {"pproc.pca_eigen_vectors": torch.ones(128, 128)}
+    else:
+        public = state | {"fc.weight": torch.ones(400, 512), "fc.bias": torch.ones(400)}
+    torch.save(public, tmp_path / "public.pth")
+    server.content = (tmp_path / "public.pth").read_bytes()
+    monkeypatch.setattr(cls, "published", UrlFile(server.url(f"{name}.pth")))
+    encoder = load_encoder(name, "pretrained", CPU)
+    assert state_sha256(encoder.model.state_dict()) == state_sha256(state)
+    assert encoder.provenance["weights"] == "pretrained"
+
+
+def test_a_pickle_that_is_more_than_tensors_is_refused(tmp_path: Path, server: Server) -> None:
+    torch.save({"weight": Server}, tmp_path / "bad.pth")
+    server.content = (tmp_path / "bad.pth").read_bytes()
+    with pytest.raises(WeightsError, match="not readable as weights"):
+        load_weights("tiny", tiny, "pretrained", published=UrlFile(server.url("bad.pth")))
+
+
+def test_minilm_is_packaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load_encoder("minilm", "pretrained", CPU)
+    assert encoder.provenance["weights"] == "pretrained"
+    assert len(encoder.provenance["weights_sha256"]) == 64
