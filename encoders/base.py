@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encoders.download import HubFile, UrlFile
-from encoders.weights import Layout, Packaged, load_weights
+from encoders.weights import Found, Layout, Packaged, find_weights, load_weights
 
 
 class Encoder(ABC):
@@ -46,11 +46,14 @@ class Encoder(ABC):
 
     def __init__(self, weights: str, device: torch.device) -> None:
         """WeightsError (a ValueError) if `weights` cannot be used."""
-        model, self.loaded = load_weights(
-            self.name, self.build, weights, self.packaged, self.layout, self.published
-        )
+        model, self.loaded = load_weights(self.build, self.find(weights), self.layout)
         self.model = model.to(device)
         self.device = device
+
+    @classmethod
+    def find(cls, weights: str) -> Found:
+        """The weights that `weights` names, before any network is built. WeightsError if none."""
+        return find_weights(cls.name, weights, cls.packaged, cls.published)
 
     @classmethod
     @abstractmethod

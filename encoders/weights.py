@@ -7,7 +7,7 @@ restricted unpickler, which builds tensors and nothing else.
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from pickle import UnpicklingError
@@ -69,70 +69,73 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """Where the weights in a model came from."""
+class Found:
+    """Weights that are there and have the right hash, before any network is built.
+
+    `path` is None for a seeded random initialisation, whose `sha256` only building it can tell.
+    """
 
     source: str
     revision: str
-    sha256: str
+    sha256: str = ""
+    path: Path | None = None
 
 
-def load_weights(
+def find_weights(
     name: str,
-    build: Callable[[], nn.Module],
     weights: str,
     packaged: Packaged | None = None,
-    layout: Layout | None = None,
     published: HubFile | UrlFile | None = None,
-) -> tuple[nn.Module, Loaded]:
-    """Build encoder `name` on the CPU, in eval mode, with the weights that `weights` names.
+) -> Found:
+    """The weights of encoder `name` that `weights` names.
 
     `bundled` is the packaged file, or a seeded random initialisation where there is none;
     `pretrained` is the packaged file too, or the published one, downloaded once; any other value
-    is a folder that holds `<name>.safetensors`. Raises WeightsError for anything else, for a wrong
-    hash, and for missing or left-over keys.
+    is a folder that holds `<name>.safetensors`. Raises WeightsError for anything else, for a file
+    that cannot be had, and for a wrong hash.
     """
-    path, expected, source, revision = _locate(name, weights, packaged, published)
-    # The encoder's numbers do not depend on the caller's random state, nor change it.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        model = build().eval().requires_grad_(False)
-    if path is None:
-        return model, Loaded(source, revision, state_sha256(model.state_dict()))
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(expected):
-        raise WeightsError(f"{path}: sha256 is {digest}, not {expected}; remove it, get it anew")
-    load_strict(model, path, layout or Layout())
-    return model, Loaded(source, revision, digest)
-
-
-def _locate(
-    name: str,
-    weights: str,
-    packaged: Packaged | None,
-    published: HubFile | UrlFile | None,
-) -> tuple[Path | None, str, str, str]:
-    """The file to read (None: none), its hash as far as it is known, source and revision."""
+    expected, revision = "", "unknown"
     if weights in (BUNDLED, PRETRAINED) and packaged is not None:
-        path = packaged.directory / packaged.file
-        return path, packaged.sha256, weights, packaged.revision
-    if weights == BUNDLED:
-        return None, "", RANDOM, "none"
-    if weights == PRETRAINED:
+        path, expected = packaged.directory / packaged.file, packaged.sha256
+        revision = packaged.revision
+    elif weights == BUNDLED:
+        return Found(RANDOM, "none")
+    elif weights == PRETRAINED:
         if published is None:
             raise WeightsError(f"{name} has no published weights; valid: {VALID}")
         try:
             path = published.fetch()
         except DownloadError as error:
             raise WeightsError(f"{PRETRAINED}: {error}") from error
-        return path, _recorded(path, published.sha256), PRETRAINED, published.revision
-    if not Path(weights).is_dir():
+        expected, revision = _recorded(path, published.sha256), published.revision
+    elif Path(weights).is_dir():
+        path = Path(weights) / f"{name}.safetensors"
+    else:
         raise WeightsError(f"weights {weights!r} is not valid; valid: {VALID}")
-    path = Path(weights) / f"{name}.safetensors"
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; weights is {VALID}")
-    return path, "", str(path), "unknown"
+    digest = _sha256_of(path)
+    if not digest.startswith(expected):
+        raise WeightsError(f"{path}: sha256 is {digest}, not {expected}; remove it, get it anew")
+    source = weights if weights in (BUNDLED, PRETRAINED) else str(path)
+    return Found(source, revision, digest, path)
+
+
+def load_weights(
+    build: Callable[[], nn.Module], found: Found, layout: Layout | None = None
+) -> tuple[nn.Module, Found]:
+    """Build a network on the CPU, in eval mode, with the weights found; their sha256 is known now.
+
+    WeightsError if a key is missing or left over, or a tensor has another shape.
+    """
+    # The encoder's numbers do not depend on the caller's random state, nor change it.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        model = build().eval().requires_grad_(False)
+    if found.path is None:
+        return model, replace(found, sha256=state_sha256(model.state_dict()))
+    load_strict(model, found.path, layout or Layout())
+    return model, found
 
 
 def _recorded(path: Path, known: str) -> str:
@@ -141,8 +144,7 @@ def _recorded(path: Path, known: str) -> str:
         return known
     note = path.with_name(f"{path.name}.sha256")
     if not note.exists():
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _sha256_of(path)
         if not digest.startswith(known):
             return known  # the caller's check names both
         note.write_text(f"{digest}\n")
@@ -167,6 +169,11 @@ def load_strict(model: nn.Module, path: Path, layout: Layout) -> None:
     if found:
         raise WeightsError(f"{path}: keys {'; '.join(found)}")
     model.load_state_dict(state)
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:

@@ -62,6 +62,9 @@ class VectorCache:
         self.connection.execute(
             "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
         )
+        self.connection.execute(
+            "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL)"
+        )
         row = self.connection.execute("SELECT length(vector) FROM vectors LIMIT 1").fetchone()
         if row and row[0] != 4 * width:
             raise InputError(f"{path} holds vectors of width {row[0] // 4}, not {width}; remove it")
@@ -96,6 +99,17 @@ class VectorCache:
         found = dict(self._select("key, vector", keys))
         flat = b"".join(found[key] for key in keys)
         return np.frombuffer(flat, np.float32).reshape(len(keys), self.width)
+
+    def note(self, name: str, value: str) -> None:
+        """Keep a text beside the vectors."""
+        with self.connection:
+            self.connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
+
+    def noted(self, name: str) -> str | None:
+        """What `note` kept under `name`."""
+        query = "SELECT value FROM notes WHERE name = ?"
+        row = self.connection.execute(query, (name,)).fetchone()
+        return row and str(row[0])
 
     def keep_only(self, keys: Sequence[str]) -> int:
         """Drop every other key and give the space back; returns how many were dropped."""

@@ -11,6 +11,7 @@ encoded, and a killed run goes on where it was.
 """
 
 import argparse
+import functools
 import logging
 import os
 import time
@@ -112,26 +113,30 @@ def missing_of(batches: list[list[Item]], cached: set[str]) -> list[list[Item]]:
 
 
 def fill(
-    cache: VectorCache, batches: list[list[Item]], encoder: Encoder, dataset: Path
+    cache: VectorCache,
+    batches: list[list[Item]],
+    cls: type[Encoder],
+    load: Callable[[], Encoder],
+    dataset: Path,
 ) -> dict[str, str]:
-    """Encode `batches` into `cache`, each as soon as it is done.
+    """Encode `batches` into `cache`, each as soon as it is done; `load` only if there is one.
 
     Returns:
         Why an item could not be encoded, by its sha256, or by its id where it has none.
     """
 
     def prepare(item: Item) -> Any:
-        if encoder.modality == "text":
-            return encoder.prepare(item.source)
+        if cls.modality == "text":
+            return cls.prepare(item.source)
         path = locate(dataset, item.source)
-        result = encoder.prepare(path)
+        result = cls.prepare(path)
         if sha256_of(path) != item.sha256:
             raise MediaError("the file has changed since it was prepared; run `dvc repro`")
         return result
 
     reasons = {}
     total = sum(map(len, batches))
-    with tqdm(total=total, desc=encoder.modality, unit="item", disable=None) as bar:
+    with tqdm(total=total, desc=cls.modality, unit="item", disable=None) as bar:
         for batch in prepared(batches, prepare):
             good, inputs = [], []
             for item, future in batch:
@@ -141,7 +146,7 @@ def fill(
                 except MediaError as error:
                     reasons[item.sha256 or item.item_id] = str(error)
             if inputs:
-                vectors = encoder.encode(inputs)
+                vectors = load().encode(inputs)
                 finite = [bool(np.isfinite(vector).all()) for vector in vectors]
                 keys = [item.sha256 for item in good]
                 cache.put([k for k, ok in zip(keys, finite, strict=True) if ok], vectors[finite])
@@ -167,14 +172,11 @@ def write_failures(modality: str, failures: list[tuple[Item, str]]) -> None:
 
 def encode_modality(modality: str, params: Params) -> None:
     """Run the stage for one modality. InputError if weights or device cannot be used."""
-    started = time.monotonic()
-    entry = params.encode[modality]
-    cls = encoder_class(entry.encoder)
     items = read_manifest(paths.manifest_path(modality))
-    libraries = {f"library:{name}": version(name) for name in cls.libraries}
-    if not items:  # no model is loaded
+    cls = encoder_class(params.encode[modality].encoder)
+    if not items:  # no weights are looked for
+        metadata = cls.description() | {"count": "0"} | _versions(*cls.libraries, "pyarrow")
         nothing = np.empty((0, cls.width), np.float32)
-        metadata = cls.description() | {"count": "0"} | libraries
         write_failures(modality, [])
         write_embeddings(
             paths.embeddings_path(modality), [], lambda _: nothing, cls.width, metadata
@@ -182,16 +184,26 @@ def encode_modality(modality: str, params: Params) -> None:
         log.info("%s: no item has it", modality)
         return
     try:
-        encoder = cls(params.weights, resolve_device(params.device))
+        _encode_items(modality, items, cls, params)
     except WeightsError as error:
         raise InputError(f"params.yaml: weights: {error}") from error
-    metadata = encoder.provenance | {"device": encoder.device.type} | libraries
-    metadata |= {"fingerprint": fingerprint(metadata), "library:pyarrow": version("pyarrow")}
-    batches = batches_of(items, modality, entry.batch_size)
+
+
+def _encode_items(modality: str, items: list[Item], cls: type[Encoder], params: Params) -> None:
+    started = time.monotonic()
+    device, found = resolve_device(params.device), cls.find(params.weights)
+    load = functools.cache(lambda: cls(params.weights, device))  # only if something is missing
+    metadata = cls.description() | {"device": device.type} | _versions(*cls.libraries)
+    print_ = fingerprint(metadata | {"weights_sha256": found.sha256 or found.source})
+    batches = batches_of(items, modality, params.encode[modality].batch_size)
     contents = list({item.sha256: None for item in items if item.sha256})
-    with VectorCache(cache_path(cls.name, metadata["fingerprint"]), cls.width) as cache:
+    with VectorCache(cache_path(cls.name, print_), cls.width) as cache:
         todo = missing_of(batches, cache.present(contents))
-        reasons = fill(cache, todo, encoder, Path(params.dataset))
+        digest = found.sha256 or cache.noted("weights_sha256")
+        if not digest:
+            digest = load().loaded.sha256
+            cache.note("weights_sha256", digest)
+        reasons = fill(cache, todo, cls, load, Path(params.dataset))
         cached = cache.present(contents)
         good = [item for item in items if item.sha256 in cached]
         failures = [
@@ -199,7 +211,13 @@ def encode_modality(modality: str, params: Params) -> None:
             for item in items
             if item.sha256 not in cached
         ]
-        metadata["count"] = str(len(good))
+        metadata |= {
+            "weights": found.source,
+            "weights_sha256": digest,
+            "revision": found.revision,
+            "fingerprint": print_,
+            "count": str(len(good)),
+        } | _versions("pyarrow")
         write_failures(modality, failures)
         write_embeddings(
             paths.embeddings_path(modality),
@@ -211,9 +229,13 @@ def encode_modality(modality: str, params: Params) -> None:
     new = sum(map(len, todo)) - len(reasons)
     log.info(
         "%s: %d items by %s (weights: %s): %d encoded now, %d failures, %.1f s",
-        modality, len(good), cls.name, metadata["weights"], new, len(failures),
+        modality, len(good), cls.name, found.source, new, len(failures),
         time.monotonic() - started,
     )  # fmt: skip
+
+
+def _versions(*libraries: str) -> dict[str, str]:
+    return {f"library:{name}": version(name) for name in libraries}
 
 
 def main() -> None:

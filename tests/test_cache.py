@@ -147,6 +147,20 @@ def test_exactly_what_is_new_is_encoded(project: Project) -> None:
     assert vectors[ids.index("i07")].argmax() == 1
 
 
+def test_no_network_is_built_for_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.encode()
+    first = paths.embeddings_path("image").read_bytes()
+    monkeypatch.setattr(project.encoder, "build", None)
+    assert project.encode() == []
+    assert paths.embeddings_path("image").read_bytes() == first
+    project.colours.pop("i03")
+    project.write()
+    Path("raw/i05.png").write_bytes(b"broken")
+    prepare(Path("raw"), project.params.prepare)
+    assert project.encode() == []  # what cannot be decoded needs no network either
+    assert "i05" in paths.failures_path("image").read_text()
+
+
 def test_another_fingerprint_encodes_anew(project: Project) -> None:
     project.encode()
     project.encoder.preprocessing = "2: other"  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from torch import nn
 
 from encoders import encoder_class, load_encoder
 from encoders.download import DownloadError, HubFile, UrlFile
-from encoders.weights import WeightsError, load_weights, state_sha256
+from encoders.weights import Found, WeightsError, find_weights, load_weights, state_sha256
 
 CPU = torch.device("cpu")
 CONTENT = bytes(range(256)) * 5000
@@ -136,21 +136,26 @@ def tiny() -> nn.Module:
     return nn.Linear(2, 3)
 
 
+def load_tiny(published: UrlFile | None) -> Found:
+    found = find_weights("tiny", "pretrained", published=published)
+    return load_weights(tiny, found)[1]
+
+
 def test_an_unknown_hash_is_noted_and_then_held(tmp_path: Path, server: Server) -> None:
     save_file(tiny().state_dict(), tmp_path / "first.safetensors")
     server.content = (tmp_path / "first.safetensors").read_bytes()
     published = UrlFile(server.url("tiny.safetensors"))
-    _, loaded = load_weights("tiny", tiny, "pretrained", published=published)
+    loaded = load_tiny(published)
     assert loaded.source == "pretrained"
     assert loaded.sha256 == hashlib.sha256(server.content).hexdigest()
     save_file(tiny().state_dict(), published.path)
     with pytest.raises(WeightsError, match="remove it, get it anew"):
-        load_weights("tiny", tiny, "pretrained", published=published)
+        load_tiny(published)
 
 
 def test_nothing_published_is_said() -> None:
     with pytest.raises(WeightsError, match="tiny has no published weights"):
-        load_weights("tiny", tiny, "pretrained")
+        load_tiny(None)
 
 
 @pytest.mark.parametrize("name", ["vggish", "r2plus1d"])
@@ -182,7 +187,7 @@ def test_a_pickle_that_is_more_than_tensors_is_refused(tmp_path: Path, server: S
     torch.save({"weight": Server}, tmp_path / "bad.pth")
     server.content = (tmp_path / "bad.pth").read_bytes()
     with pytest.raises(WeightsError, match="not readable as weights"):
-        load_weights("tiny", tiny, "pretrained", published=UrlFile(server.url("bad.pth")))
+        load_tiny(UrlFile(server.url("bad.pth")))
 
 
 def test_minilm_is_packaged(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from torch import nn
 from encoders import ENCODERS, encoder_class, load_encoder, media, minilm, r2plus1d, vggish
 from encoders.media import MediaError, read_audio, read_image, read_video
 from encoders.vit import ViT
-from encoders.weights import Layout, WeightsError, load_weights, state_sha256
+from encoders.weights import Layout, WeightsError, find_weights, load_weights, state_sha256
 
 CPU = torch.device("cpu")
 WIDTHS = {"minilm": 384, "vit": 768, "vggish": 128, "r2plus1d": 512}
@@ -159,16 +159,16 @@ def test_folder_is_strict(tmp_path):
     path = tmp_path / "tiny.safetensors"
     save_file({"weight": torch.ones(3, 2), "more": torch.ones(1)}, path)
     with pytest.raises(WeightsError, match=r"tiny.*1 missing: bias; 1 unexpected: more"):
-        load_weights("tiny", build, str(tmp_path))
+        load_weights(build, find_weights("tiny", str(tmp_path)))
     save_file({"weight": torch.ones(2, 2), "bias": torch.ones(3)}, path)
     with pytest.raises(WeightsError, match="1 of another shape: weight"):
-        load_weights("tiny", build, str(tmp_path))
+        load_weights(build, find_weights("tiny", str(tmp_path)))
     path.write_bytes(b"no tensors")
     with pytest.raises(WeightsError, match="not readable as weights"):
-        load_weights("tiny", build, str(tmp_path))
+        load_weights(build, find_weights("tiny", str(tmp_path)))
     save_file({"old.weight": torch.ones(3, 2), "bias": torch.ones(3), "top.x": torch.ones(1)}, path)
     layout = Layout(renames=((r"^old\.", ""),), unused=("top.",))
-    model, found = load_weights("tiny", build, str(tmp_path), layout=layout)
+    model, found = load_weights(build, find_weights("tiny", str(tmp_path)), layout)
     assert torch.equal(model.weight, torch.ones(3, 2))
     assert found.source == str(path)
 
