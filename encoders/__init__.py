@@ -1,47 +1,45 @@
 """Raw media → float32 (n, d): one module an encoder; no ids, no project paths.
 
-Importing this package costs next to nothing; an encoder's libraries are imported with it.
+Every module here that holds a concrete `Encoder` of the module's own name is an encoder: adding
+one is adding a file. Modules import torch and the decoders inside the functions that need them,
+so that reading what an encoder declares costs next to nothing.
 """
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+import inspect
+import pkgutil
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import torch
-
     from encoders.base import Encoder
 
 MODALITIES = ("text", "image", "audio", "video")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What is known about an encoder without importing it; its module has the encoder's name."""
+@cache
+def encoder_classes() -> dict[str, type[Encoder]]:
+    """Every encoder by its name, in the order of `MODALITIES`, then of names."""
+    from encoders.base import Encoder
 
-    modality: str
-    class_name: str
-
-
-ENCODERS = {
-    "minilm": Entry("text", "MiniLM"),
-    "vit": Entry("image", "ViT"),
-    "vggish": Entry("audio", "VGGish"),
-    "r2plus1d": Entry("video", "R2Plus1D"),
-}
+    found = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for value in vars(module).values():
+            own = inspect.isclass(value) and value.__module__ == module.__name__
+            if own and issubclass(value, Encoder) and not inspect.isabstract(value):
+                if value.name != info.name:
+                    raise TypeError(f"{module.__name__}: its encoder is named {value.name!r}")
+                found[value.name] = value
+    order = sorted(found, key=lambda name: (MODALITIES.index(found[name].modality), name))
+    return {name: found[name] for name in order}
 
 
 def encoder_class(name: str) -> type[Encoder]:
-    """The class behind a name of `ENCODERS`. ValueError lists the valid names."""
-    if name not in ENCODERS:
-        raise ValueError(f"encoder {name!r} is not valid; valid: {', '.join(ENCODERS)}")
-    module = importlib.import_module(f"encoders.{name}")
-    cls: type[Encoder] = getattr(module, ENCODERS[name].class_name)
-    return cls
-
-
-def load_encoder(name: str, weights: str, device: torch.device) -> Encoder:
-    """Build an encoder, ready to encode. WeightsError if `weights` cannot be used."""
-    return encoder_class(name)(weights, device)
+    """The class of that name. ValueError lists the valid names."""
+    classes = encoder_classes()
+    if name not in classes:
+        raise ValueError(f"encoder {name!r} is not valid; valid: {', '.join(classes)}")
+    return classes[name]

@@ -1,24 +1,31 @@
 """The contract of every encoder."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from encoders.download import HubFile, UrlFile
 from encoders.weights import Found, Layout, Packaged, find_weights, load_weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 class Encoder(ABC):
     """A frozen network that turns items of one modality into vectors.
 
-    `prepare` is CPU work on one item and needs no weights: it can run in a worker process.
-    `encode` is the forward pass over a batch of what `prepare` returned. The loop that drives
-    them is not here.
+    A subclass declares everything that tells its vectors from others': weights, preprocessing,
+    width, licence. `prepare` is CPU work on one item and needs no weights: it can run in another
+    process. `encode` is the forward pass over a batch of what `prepare` returned. The loop that
+    drives them is not here.
 
     Attributes:
         name: the parameter value, and this encoder's module.
@@ -44,11 +51,25 @@ class Encoder(ABC):
     published: ClassVar[HubFile | UrlFile | None] = None
     layout: ClassVar[Layout] = Layout()
 
-    def __init__(self, weights: str, device: torch.device) -> None:
-        """WeightsError (a ValueError) if `weights` cannot be used."""
+    def __init__(self, weights: str, device: str = "cpu", precision: str = "fp32") -> None:
+        """Load the network.
+
+        Args:
+            weights: `bundled`, `pretrained`, or a folder with `<name>.safetensors`.
+            device: `cpu` or `cuda`.
+            precision: of matrix products and convolutions; what comes out is always float32.
+
+        Raises:
+            WeightsError: (a ValueError) `weights` cannot be used.
+            ValueError: `precision` is none of `PRECISIONS`, or the device is too slow in it.
+        """
+        import torch
+
+        check_precision(precision, device)
         model, self.loaded = load_weights(self.build, self.find(weights), self.layout)
-        self.model = model.to(device)
-        self.device = device
+        self.device = torch.device(device)
+        self.model = model.to(self.device)
+        self.precision = precision
 
     @classmethod
     def find(cls, weights: str) -> Found:
@@ -69,6 +90,22 @@ class Encoder(ABC):
     def encode(self, batch: list[Any]) -> NDArray[np.float32]:
         """(n, width) float32, C-contiguous; n ≥ 1 results of `prepare` in, in the same order."""
 
+    def autocast(self) -> torch.autocast:
+        """The context of a forward pass in this encoder's precision."""
+        import torch
+
+        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=self.precision != "fp32")
+
+    def on_device(self, array: NDArray[Any]) -> Tensor:
+        """A batch on the device, through pinned memory where that lets the copy overlap."""
+        import torch
+
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor
+
     @classmethod
     def description(cls) -> dict[str, str]:
         """What is known of the embeddings before any weights are loaded."""
@@ -85,14 +122,23 @@ class Encoder(ABC):
     def provenance(self) -> dict[str, str]:
         """Everything that says where the vectors come from."""
         return self.description() | {
+            "precision": self.precision,
             "revision": self.loaded.revision,
             "weights": self.loaded.source,
             "weights_sha256": self.loaded.sha256,
         }
 
 
+def check_precision(precision: str, device: str) -> None:
+    """ValueError if `precision` is none that an encoder takes on `device`."""
+    # Without instructions for it, a convolution in half precision takes minutes on a CPU.
+    valid = PRECISIONS[:2] if device == "cpu" else PRECISIONS
+    if precision not in valid:
+        raise ValueError(f"precision {precision!r} is not valid on {device}; {', '.join(valid)}")
+
+
 class PartsEncoder(Encoder):
-    """An encoder whose items are one or more equal tensors; an item's vector is their mean.
+    """An encoder whose items are one or more equal arrays; an item's vector is their mean.
 
     `prepare` returns (parts, ...), parts ≥ 1; `chunk` parts go through the network at a time.
     """
@@ -100,13 +146,16 @@ class PartsEncoder(Encoder):
     chunk: ClassVar[int]
 
     def forward(self, parts: Tensor) -> Tensor:
-        """(n, ...) → (n, width)."""
+        """(n, ...) as prepared, on the device → (n, width)."""
         vectors: Tensor = self.model(parts)
         return vectors
 
-    def encode(self, batch: list[Tensor]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            chunks = torch.split(torch.cat(batch), self.chunk)  # chunks of (c, ...)
-            vectors = torch.cat([self.forward(chunk.to(self.device)).cpu() for chunk in chunks])
-            items = torch.split(vectors, [len(parts) for parts in batch])
-            return torch.stack([item.mean(0) for item in items]).float().numpy()
+    def encode(self, batch: list[NDArray[Any]]) -> NDArray[np.float32]:
+        import torch
+
+        parts = np.concatenate(batch)
+        with torch.inference_mode(), self.autocast():
+            chunks = (parts[i : i + self.chunk] for i in range(0, len(parts), self.chunk))
+            vectors = torch.cat([self.forward(self.on_device(chunk)).float() for chunk in chunks])
+        items = vectors.cpu().split([len(parts) for parts in batch])
+        return torch.stack([item.mean(0) for item in items]).numpy()

@@ -8,7 +8,6 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 ADVICE = (
@@ -62,6 +61,8 @@ class UrlFile:
     @property
     def path(self) -> Path:
         """Where the file lies once it is there."""
+        import torch
+
         return Path(torch.hub.get_dir()) / "checkpoints" / self.url.rsplit("/", 1)[-1]
 
     def fetch(self) -> Path:

@@ -1,18 +1,20 @@
 """Decoders: a file → pixels or samples. MediaError says in plain words what is wrong with it."""
 
+from __future__ import annotations
+
 import contextlib
 import math
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
-import decord
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
-from torchaudio.functional import resample
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
 
 # Playlists and the like may point elsewhere: nothing but the file itself is opened.
 LOCAL_ONLY = {"protocol_whitelist": "file"}
@@ -24,12 +26,25 @@ class MediaError(ValueError):
 
 @contextlib.contextmanager
 def decoding(kind: str, path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises into a MediaError."""
+    """Refuse what is no regular file; turn whatever a decoder raises into a MediaError."""
     try:
-        if not path.is_file():
-            raise MediaError("no such file")
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise MediaError("no such file") from None
+    except OSError as error:
+        raise MediaError((error.strerror or str(error)).lower()) from None
+    if stat.S_ISDIR(mode):
+        raise MediaError("a folder, not a file")
+    if not stat.S_ISREG(mode):
+        raise MediaError("not a regular file")
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise MediaError((error.strerror or str(error)).lower()) from None
+    try:
         yield
-    except MediaError:
+    except (MediaError, MemoryError):
         raise
     except Exception as error:  # on garbage, decoders raise almost anything
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -42,6 +57,8 @@ def read_image(path: Path) -> Image.Image:
 
     Refuses what Pillow takes for a decompression bomb.
     """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
     with decoding("an image", path):
         try:
             with Image.open(path) as image:
@@ -56,6 +73,8 @@ def read_image(path: Path) -> Image.Image:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode → RGB. MediaError for floating-point pixels, whose range is unknown."""
+    from PIL import Image
+
     if image.mode == "F":
         raise MediaError("floating-point pixels; save the image with 8 or 16 bits")
     if image.mode == "I" or image.mode.startswith("I;16"):  # Pillow's convert would clip at 255
@@ -67,11 +86,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def read_audio(path: Path, rate: int) -> Tensor:
+def read_audio(path: Path, rate: int, seconds: float) -> Tensor:
     """(s,) float32 in [-1, 1] at `rate` Hz: the mean of a file's own channels.
 
-    FFmpeg's own downmix would scale them, by √2 for stereo.
+    At most the first `seconds`. FFmpeg's own downmix would scale stereo by √2.
     """
+    import av
+    import torch
+    from torchaudio.functional import resample
+
     with decoding("audio", path), av.open(
         str(path.resolve()), options=LOCAL_ONLY, metadata_errors="ignore"
     ) as container:  # fmt: skip
@@ -79,15 +102,22 @@ def read_audio(path: Path, rate: int) -> Tensor:
             raise MediaError("no audio in the file")
         converter = av.AudioResampler(format="fltp")  # sample format alone
         pieces: list[NDArray[np.float32]] = []
-        native = 0
+        native = left = 0
         for frame in container.decode(audio=0):
-            native = frame.sample_rate
+            if not native:
+                native = frame.sample_rate
+                left = math.ceil(seconds * native)
             pieces += [part.to_ndarray().mean(0) for part in converter.resample(frame)]
+            left -= frame.samples
+            if left <= 0:
+                break
         pieces += [part.to_ndarray().mean(0) for part in converter.resample(None)]
-        if not sum(map(len, pieces)):
+        samples = np.concatenate([np.empty(0, np.float32), *pieces])
+        if not len(samples):
             raise MediaError("no audio samples in the file")
-        samples: Tensor = resample(torch.from_numpy(np.concatenate(pieces)), native, rate)
-        return samples
+        samples = samples[: math.ceil(seconds * native)]
+        resampled: Tensor = resample(torch.from_numpy(samples), native, rate)
+        return resampled
 
 
 def read_video(
@@ -98,6 +128,8 @@ def read_video(
     Returns (t, ...), 1 ≤ t ≤ `count`, none of them from after `seconds`. decord decodes; where it
     refuses (AV1, GIF, truncated files), PyAV does.
     """
+    import torch
+
     with decoding("a video", path):
         try:
             frames = [transform(_tensor(f)) for f in _decord_frames(path, count, seconds)]
@@ -110,10 +142,14 @@ def read_video(
 
 def _tensor(frame: NDArray[np.uint8]) -> Tensor:
     """(h, w, 3) → (3, h, w)."""
+    import torch
+
     return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
 
 
 def _decord_frames(path: Path, count: int, seconds: float) -> Iterator[NDArray[np.uint8]]:
+    import decord
+
     # The reader goes with this generator: an idle one prefetches without bound.
     reader = decord.VideoReader(str(path.resolve()), ctx=decord.cpu(0), num_threads=1)
     for _ in range(min(count, len(reader), math.ceil(seconds * reader.get_avg_fps()))):
@@ -121,6 +157,8 @@ def _decord_frames(path: Path, count: int, seconds: float) -> Iterator[NDArray[n
 
 
 def _av_frames(path: Path, count: int, seconds: float) -> Iterator[NDArray[np.uint8]]:
+    import av
+
     with av.open(str(path.resolve()), options=LOCAL_ONLY, metadata_errors="ignore") as container:
         if not container.streams.video:
             raise MediaError("no video in the file")

@@ -3,19 +3,20 @@
 https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
-from torch import nn
-from torch.nn import functional as F
 
 from encoders.base import Encoder
 from encoders.media import MediaError
 from encoders.weights import Layout, Packaged
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MAX_TOKENS = 256
 
@@ -39,8 +40,10 @@ class MiniLM(Encoder):
     )
     layout = Layout(unused=("pooler.", "embeddings.position_ids"))
 
-    def __init__(self, weights: str, device: torch.device) -> None:
-        super().__init__(weights, device)
+    def __init__(self, weights: str, device: str = "cpu", precision: str = "fp32") -> None:
+        from tokenizers import Tokenizer
+
+        super().__init__(weights, device, precision)
         self.tokenizer = Tokenizer.from_file(str(self.packaged.directory / "tokenizer.json"))
         # The file asks for 128 tokens, always padded; sentence-transformers overrides both too.
         self.tokenizer.enable_truncation(MAX_TOKENS)
@@ -62,12 +65,16 @@ class MiniLM(Encoder):
         return text
 
     def encode(self, batch: list[str]) -> NDArray[np.float32]:
+        import torch
+        from torch.nn import functional as F
+
         tokens = self.tokenizer.encode_batch(batch)
-        ids = torch.tensor([t.ids for t in tokens], device=self.device)  # (n, t)
-        mask = torch.tensor([t.attention_mask for t in tokens], device=self.device)
+        ids = self.on_device(np.array([t.ids for t in tokens]))  # (n, t)
+        mask = self.on_device(np.array([t.attention_mask for t in tokens]))
         with torch.inference_mode():
-            states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state  # (n, t, 384)
-            weight = mask[:, :, None].to(states.dtype)
-            pooled = (states * weight).sum(1) / weight.sum(1)
-            vectors: NDArray[np.float32] = F.normalize(pooled).float().cpu().numpy()
+            with self.autocast():
+                states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            weight = mask[:, :, None].float()
+            pooled = (states.float() * weight).sum(1) / weight.sum(1)  # (n, 384)
+            vectors: NDArray[np.float32] = F.normalize(pooled).cpu().numpy()
         return vectors

@@ -3,32 +3,44 @@
 https://arxiv.org/abs/1711.11248
 """
 
-from pathlib import Path
+from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torchvision.models.video import R2Plus1D_18_Weights, r2plus1d_18
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from encoders.base import PartsEncoder
 from encoders.download import UrlFile
 from encoders.media import read_video
 from encoders.weights import Layout, he_initialise
 
-FRAMES = 16  # of a clip
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 SECONDS = 30.0  # only the first are looked at
-CLIPS = 1  # at most; the published recipe takes 5, at five times the cost
+CLIPS = 5  # at most, one after the other, as the published features were made
+RESIZED, CROP = (128, 171), 112  # pixels: height and width, then the centre's side
+MEAN, DEVIATION = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)  # of Kinetics
 
-# (t, 3, h, w) uint8 → (3, t, 112, 112) float32. The declaration only: no weights are fetched.
-PRESET = R2Plus1D_18_Weights.KINETICS400_V1.transforms()
+
+def reduced(frame: Tensor) -> Tensor:
+    """(3, h, w) uint8 → (3, 112, 112) uint8."""
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms import functional as TF
+
+    frame = TF.resize(frame, list(RESIZED), InterpolationMode.BILINEAR, antialias=False)
+    return TF.center_crop(frame, [CROP])
 
 
-def clips(frames: Tensor) -> Tensor:
-    """(t, ...), t ≥ 1 → (n, 16, ...): whole clips; the last frame repeats where t < 16."""
-    short = FRAMES - len(frames)
+def clips(frames: NDArray[np.uint8], length: int) -> NDArray[np.uint8]:
+    """(t, ...), t ≥ 1 → (n, length, ...): whole clips; the last frame repeats where t < length."""
+    short = length - len(frames)
     if short > 0:
-        frames = torch.cat([frames, frames[-1:].expand(short, *frames.shape[1:])])
-    n = len(frames) // FRAMES
-    return frames[: n * FRAMES].reshape(n, FRAMES, *frames.shape[1:])
+        frames = np.concatenate([frames, frames[-1:].repeat(short, 0)])
+    n = len(frames) // length
+    return frames[: n * length].reshape(n, length, *frames.shape[1:])
 
 
 class R2Plus1D(PartsEncoder):
@@ -38,15 +50,16 @@ class R2Plus1D(PartsEncoder):
     modality = "video"
     width = 512
     model_id = "R(2+1)D-18"
+    frames: ClassVar[int] = 16  # of a clip
     preprocessing = (
-        f"1: first {SECONDS:g} s, at most {CLIPS} contiguous clips of {FRAMES} frames from the "
+        f"2: first {SECONDS:g} s, at most {CLIPS} contiguous clips of {frames} frames from the "
         "start (the last frame repeats in a shorter video), 128x171 bilinear, centre 112x112, "
         "Kinetics mean and deviation, mean over clips"
     )
     license = "BSD-3-Clause"
     libraries = ("av", "decord", "torch", "torchvision")
     published = UrlFile(
-        R2Plus1D_18_Weights.KINETICS400_V1.url,
+        "https://download.pytorch.org/models/r2plus1d_18-91a641e6.pth",
         "91a641e6c2ab531d1aca5f4321b4d802ec5c3babc15df855cdb6e39c6a1107c8",
     )
     layout = Layout(unused=("fc.",))
@@ -54,15 +67,28 @@ class R2Plus1D(PartsEncoder):
 
     @classmethod
     def build(cls) -> nn.Module:
+        import torch
+        from torchvision.models.video import r2plus1d_18
+
         model = r2plus1d_18(weights=None)
-        model.fc = nn.Identity()
-        return he_initialise(model)
+        model.fc = torch.nn.Identity()
+        # Channels last: 1.4 times as fast on a CPU.
+        return he_initialise(model).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     @classmethod
-    def prepare(cls, source: str | Path) -> Tensor:
-        """(n, 3, 16, 112, 112) float32, 1 ≤ n ≤ `CLIPS`."""
-        # Each frame is reduced as it comes: 16 frames of 4K would be 400 MB.
-        frames = read_video(
-            Path(source), CLIPS * FRAMES, SECONDS, lambda frame: PRESET(frame[None])[:, 0]
+    def prepare(cls, source: str | Path) -> NDArray[np.uint8]:
+        """(n, frames, 3, 112, 112) uint8, 1 ≤ n ≤ `CLIPS`."""
+        # Each frame is reduced as it comes: 80 frames of 4K would be 2 GB.
+        video = read_video(Path(source), CLIPS * cls.frames, SECONDS, reduced)
+        return clips(video.numpy(), cls.frames)
+
+    def forward(self, parts: Tensor) -> Tensor:
+        import torch
+
+        mean, deviation = (
+            torch.tensor(values, device=parts.device)[:, None, None] for values in (MEAN, DEVIATION)
         )
-        return clips(frames).transpose(1, 2)
+        pixels = (parts.float() / 255 - mean) / deviation
+        pixels = pixels.transpose(1, 2).contiguous(memory_format=torch.channels_last_3d)
+        vectors: Tensor = self.model(pixels)  # from (n, 3, frames, 112, 112)
+        return vectors

@@ -3,17 +3,21 @@
 https://huggingface.co/google/vit-base-patch16-224-in21k
 """
 
-from pathlib import Path
+from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as TF
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from encoders.base import PartsEncoder
 from encoders.download import HubFile
 from encoders.media import read_image
 from encoders.weights import Layout
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 SIZE = 224
 
@@ -60,14 +64,17 @@ class ViT(PartsEncoder):
         return ViTModel(ViTConfig(), add_pooling_layer=False)
 
     @classmethod
-    def prepare(cls, source: str | Path) -> Tensor:
-        """(1, 3, 224, 224) float32 in [-1, 1]."""
-        image = TF.pil_to_tensor(read_image(Path(source)))  # (3, h, w) uint8
+    def prepare(cls, source: str | Path) -> NDArray[np.uint8]:
+        """(1, 3, 224, 224) uint8."""
+        from torchvision.transforms import InterpolationMode
+        from torchvision.transforms.v2 import functional as TF
+
+        image = TF.pil_to_tensor(read_image(Path(source)))  # (3, h, w)
         image = TF.resize(image, [SIZE, SIZE], InterpolationMode.BILINEAR, antialias=True)
-        image = TF.to_dtype(image, torch.float32, scale=True)
-        prepared: Tensor = TF.normalize(image, [0.5] * 3, [0.5] * 3)
-        return prepared[None]
+        prepared: NDArray[np.uint8] = image[None].numpy()
+        return prepared
 
     def forward(self, parts: Tensor) -> Tensor:
-        states: Tensor = self.model(pixel_values=parts).last_hidden_state  # (n, 197, 768)
+        pixels = (parts.float() / 255 - 0.5) / 0.5
+        states: Tensor = self.model(pixel_values=pixels).last_hidden_state  # (n, 197, 768)
         return states[:, 0]

@@ -4,6 +4,8 @@ A user's weights travel as safetensors. Published ones may be pickles: those are
 restricted unpickler, which builds tensors and nothing else.
 """
 
+from __future__ import annotations
+
 import hashlib
 import re
 from collections.abc import Callable, Mapping
@@ -11,13 +13,12 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from pickle import UnpicklingError
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from encoders.download import DownloadError, HubFile, UrlFile
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 BUNDLED = "bundled"
 PRETRAINED = "pretrained"
@@ -128,6 +129,8 @@ def load_weights(
 
     WeightsError if a key is missing or left over, or a tensor has another shape.
     """
+    import torch
+
     # The encoder's numbers do not depend on the caller's random state, nor change it.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
@@ -153,6 +156,8 @@ def _recorded(path: Path, known: str) -> str:
 
 def load_strict(model: nn.Module, path: Path, layout: Layout) -> None:
     """Copy the file's tensors into `model`. WeightsError if a key or shape does not fit."""
+    from safetensors import SafetensorError
+
     try:
         state = layout.adapt(_read_state(path))
     except (SafetensorError, OSError, RuntimeError, UnpicklingError) as error:
@@ -177,7 +182,10 @@ def _sha256_of(path: Path) -> str:
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
-    if path.suffix in (".pt", ".pth"):
+    import torch
+    from safetensors.torch import load_file
+
+    if path.suffix in (".bin", ".pt", ".pth"):
         state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         return state
     return load_file(path)
@@ -189,6 +197,8 @@ def _some(keys: set[str], limit: int = 5) -> str:
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:
     """sha256 over name, type, shape and bytes of every tensor, in sorted key order."""
+    import torch
+
     digest = hashlib.sha256()
     for key in sorted(state):
         value = state[key].detach().cpu().contiguous()
@@ -203,6 +213,8 @@ def he_initialise(model: nn.Module) -> nn.Module:
     It keeps the signal's scale through a deep ReLU network, so that random features still tell
     inputs apart. https://arxiv.org/abs/1502.01852
     """
+    from torch import nn
+
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")

@@ -1,14 +1,40 @@
-"""The device that `device` in params.yaml stands for."""
+"""What `device` and `precision` in params.yaml stand for."""
 
-import torch
+import ctypes
 
+from encoders.base import check_precision
 from pipeline.files import InputError
 
 
-def resolve_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one. InputError where `cuda` is asked for and absent."""
-    if name == "cuda" and not torch.cuda.is_available():
+def resolve_device(name: str) -> str:
+    """`cpu` or `cuda`; `auto` is CUDA where there is one. InputError for an absent `cuda`."""
+    if name == "cpu":
+        return name
+    if _has_cuda():
+        return "cuda"
+    if name == "cuda":
         raise InputError(
             "params.yaml: device: 'cuda' but no CUDA device is there; valid: auto, cpu"
         )
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    return "cpu"
+
+
+def _has_cuda() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")  # without a driver there is no need to import torch and ask
+    except OSError:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def resolve_precision(name: str, device: str, key: str) -> str:
+    """`auto` is fp16 on CUDA, fp32 on a CPU. InputError naming `key` if the device has no other."""
+    if name == "auto":
+        return "fp16" if device == "cuda" else "fp32"
+    try:
+        check_precision(name, device)
+    except ValueError as error:
+        raise InputError(f"params.yaml: {key}: {error}") from error
+    return name

@@ -1,18 +1,21 @@
 """`data/embeddings/<modality>.parquet`: the schema, written and read in one place."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.dlpack import from_dlpack
 
 from pipeline.files import InputError, atomic_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ROW_GROUP = 65_536
 
@@ -68,6 +71,9 @@ def write_embeddings(
 
 def read_embeddings(path: Path) -> tuple[list[str], Tensor]:
     """Ids and their (n, d) float32 vectors. InputError if the file's columns are others."""
+    import torch
+    from torch.utils.dlpack import from_dlpack
+
     table = pq.read_table(path)
     try:
         width = table.schema.field("embedding").type.list_size

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from encoders import ENCODERS, MODALITIES
+from encoders import MODALITIES, encoder_classes
+from encoders.base import PRECISIONS
 from model.variants import VARIANTS
 from pipeline.files import InputError
 
@@ -69,6 +70,9 @@ class Encode:
 
     encoder: str
     batch_size: Annotated[int, Range(1)]
+    precision: Annotated[str, OneOf(("auto", *PRECISIONS))]
+    time_limit: Annotated[float, Range(0, above=True)]
+    max_failures: Annotated[float, Range(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def _check_across(params: Params) -> None:
             "the rest is for training"
         )
     for modality, entry in params.encode.items():
-        valid = [name for name, encoder in ENCODERS.items() if encoder.modality == modality]
+        valid = [n for n, encoder in encoder_classes().items() if encoder.modality == modality]
         if entry.encoder not in valid:
             raise _invalid(f"encode.{modality}.encoder", entry.encoder, valid)
     if params.weights not in WEIGHTS and not Path(params.weights).is_dir():

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from encoders import MODALITIES
 from pipeline import paths
+from pipeline.features import feature_rows, find_features
 from pipeline.files import (
     InputError,
     atomic_write,
@@ -42,7 +43,7 @@ INTERACTION_TYPES = {
 
 
 def read_items(dataset: Path) -> pa.Table:
-    """The items, sorted by item_id. InputError on missing or repeated ids."""
+    """The items in the file's order. InputError on missing or repeated ids."""
     path = find_table(dataset, "items")
     items = read_table(path, ITEM_TYPES, ("item_id",))
     _refuse_empty(path, items, ("item_id",))
@@ -51,7 +52,7 @@ def read_items(dataset: Path) -> pa.Table:
         raise InputError(
             f"{path}: item_id {repeated[0].as_py()!r} stands in several rows; one row an item"
         )
-    return items.sort_by("item_id")
+    return items
 
 
 def read_interactions(dataset: Path, items: pa.Table) -> pa.Table:
@@ -123,9 +124,19 @@ def assign_splits(table: pa.Table, users: np.ndarray, params: Prepare) -> np.nda
 def manifest(dataset: Path, items: pa.Table, modality: str) -> pa.Table:
     """item_id, source, sha256 of the items that have `modality`, sorted by item_id.
 
-    The sha256 is that of the text, or of the file's bytes: it makes the encoder's input complete.
-    It is empty where there is no readable file; the encoder then records the item as failed.
+    `items` are in their file's order. The sha256 is that of the text, or of the file's bytes: it
+    makes the encoder's input complete. It is empty where there is no readable file; the encoder
+    then records the item as failed. Where there are ready-made features, they come first: `source`
+    is then the row in their file, which the schema's metadata names.
     """
+    if features := find_features(dataset, modality):
+        rows = feature_rows(features, items["item_id"].to_pylist())
+        metadata = {
+            "features": str(features.relative_to(dataset)),
+            "features_sha256": sha256_of(features),
+        }
+        ids, sources = [i for i, _ in rows], [str(row) for _, row in rows]
+        return _manifest_table(ids, sources, [""] * len(ids), metadata)
     column = items[modality] if modality in items.column_names else None
     if column is None:
         ids, sources = [], []
@@ -137,13 +148,14 @@ def manifest(dataset: Path, items: pa.Table, modality: str) -> pa.Table:
         digests = [hashlib.sha256(source.encode()).hexdigest() for source in sources]
     else:
         digests = [media_sha256(dataset, source) for source in sources]
-    return pa.table(
-        {
-            "item_id": pa.array(ids, pa.string()),
-            "source": pa.array(sources, pa.string()),
-            "sha256": pa.array(digests, pa.string()),
-        }
-    )
+    return _manifest_table(ids, sources, digests, {})
+
+
+def _manifest_table(
+    ids: list[str], sources: list[str], digests: list[str], metadata: dict[str, str]
+) -> pa.Table:
+    schema = pa.schema([(n, pa.string()) for n in ("item_id", "source", "sha256")], metadata)
+    return pa.table([ids, sources, digests], schema=schema).sort_by("item_id")
 
 
 def media_sha256(dataset: Path, source: str) -> str:
@@ -158,7 +170,8 @@ def media_sha256(dataset: Path, source: str) -> str:
 
 def prepare(dataset: Path, params: Prepare) -> None:
     """Write everything under `data/prepared/`."""
-    items = read_items(dataset)
+    listed = read_items(dataset)
+    items = listed.sort_by("item_id")
     interactions = read_interactions(dataset, items)
     user_ids = pc.unique(interactions["user_id"]).sort()
     users = np.asarray(pc.index_in(interactions["user_id"], value_set=user_ids))
@@ -185,7 +198,7 @@ def prepare(dataset: Path, params: Prepare) -> None:
         raise InputError(f"{dataset}: no interaction is left for training")
     sizes = {}
     for modality in MODALITIES:
-        table = manifest(dataset, items, modality)
+        table = manifest(dataset, listed, modality)
         sizes[modality] = {"items": len(table)}
         write_parquet(paths.manifest_path(modality), table)
     write_parquet(

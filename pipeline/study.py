@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import pyarrow as pa
+import torch
 
 from model.fitting import SELECTION
 from model.variants import VARIANTS
@@ -52,7 +53,9 @@ def main() -> None:
     if len(sys.argv) != 2 or sys.argv[1] not in VARIANTS:
         raise InputError(f"usage: python -m pipeline.study {{{','.join(VARIANTS)}}}")
     variant = sys.argv[1]
-    results, history = study(load_dataset(resolve_device(params.device)), params, variant)
+    results, history = study(
+        load_dataset(torch.device(resolve_device(params.device))), params, variant
+    )
     folder = paths.STUDY / variant
     write_csv(folder / "results.csv", pa.Table.from_pylist(results))
     write_csv(folder / "history.csv", pa.Table.from_pylist(history))

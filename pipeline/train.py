@@ -153,7 +153,7 @@ def history_table(rows: list[dict[str, float]]) -> pa.Table:
 
 def main() -> None:
     params = load()
-    dataset = load_dataset(resolve_device(params.device))
+    dataset = load_dataset(torch.device(resolve_device(params.device)))
     cell = train_cell(dataset, params, params.fusion, params.layers, params.seed, params.fusion)
     tensors = cell.model.state_dict() | {"users": cell.users, "items": cell.items}
     description = {

@@ -1,5 +1,8 @@
 """Fixtures that several test modules use."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -7,6 +10,9 @@ from model.features import Modality
 from model.graph import normalized_adjacency
 from model.interactions import Interactions
 from model.lightgcn import Catalogue
+
+# Worker processes are forked from a server that imports what they need, from any folder.
+os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
 
 
 def random_interactions(users: int, items: int, edges: int, seed: int) -> Interactions:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from colour_encoder import Colour
 from PIL import Image
 
 from pipeline import cache as cli
@@ -21,33 +22,6 @@ from pipeline.files import InputError
 from pipeline.prepare import prepare
 
 ROOT = Path(__file__).parents[1]
-
-# An encoder whose vectors betray the batch that they were made in, and that counts its passes.
-ENCODER = """
-import time
-import numpy as np, torch
-from torch import nn
-from encoders.base import Encoder
-from encoders.media import read_image
-
-class Colour(Encoder):
-    name, modality, width, model_id = "vit", "image", 3, "mean colour"
-    preprocessing, license, libraries = "1: none", "none", ("pillow",)
-    seconds, encoded = 0.0, []
-
-    @classmethod
-    def build(cls):
-        return nn.Identity()
-
-    @classmethod
-    def prepare(cls, source):
-        return np.asarray(read_image(source)).mean((0, 1)).astype("f4")
-
-    def encode(self, batch):
-        time.sleep(self.seconds)
-        self.encoded.append(len(batch))
-        return np.stack(batch) + np.float32(0.001 * len(batch) + 0.01 * batch[0].sum())
-"""
 
 
 def keys(count: int) -> list[str]:
@@ -94,9 +68,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.colours = {f"i{n:02}": (n, 2 * n, 255 - n) for n in range(20)}
-        scope: dict[str, type] = {}
-        exec(ENCODER, scope)
-        self.encoder = scope["Colour"]
+        self.encoder = Colour
         loaded = params.load(ROOT / "params.yaml")
         entry = replace(loaded.encode["image"], batch_size=4)
         encode = loaded.encode | {"image": entry}
@@ -113,9 +85,9 @@ class Project:
 
     def encode(self) -> list[int]:
         """The sizes of the batches that went through the network."""
-        self.encoder.encoded.clear()  # type: ignore[attr-defined]
+        self.encoder.encoded.clear()
         stage.encode_modality("image", self.params)
-        return list(self.encoder.encoded)  # type: ignore[attr-defined]
+        return list(self.encoder.encoded)
 
 
 @pytest.fixture
@@ -124,6 +96,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.delenv("DVC_ROOT", raising=False)
     made = Project(tmp_path)
     monkeypatch.setattr(stage, "encoder_class", lambda name: made.encoder)
+    monkeypatch.setattr(Colour, "preprocessing", Colour.preprocessing)
     made.write()
     return made
 
@@ -153,17 +126,11 @@ def test_no_network_is_built_for_nothing(project: Project, monkeypatch: pytest.M
     monkeypatch.setattr(project.encoder, "build", None)
     assert project.encode() == []
     assert paths.embeddings_path("image").read_bytes() == first
-    project.colours.pop("i03")
-    project.write()
-    Path("raw/i05.png").write_bytes(b"broken")
-    prepare(Path("raw"), project.params.prepare)
-    assert project.encode() == []  # what cannot be decoded needs no network either
-    assert "i05" in paths.failures_path("image").read_text()
 
 
 def test_another_fingerprint_encodes_anew(project: Project) -> None:
     project.encode()
-    project.encoder.preprocessing = "2: other"  # type: ignore[attr-defined]
+    project.encoder.preprocessing = "2: other"
     assert sum(project.encode()) == 20
 
 
@@ -178,7 +145,7 @@ def test_a_file_that_changed_behind_the_manifest_is_not_taken(project: Project) 
 
 def test_prune_keeps_what_is_used(project: Project, caplog: pytest.LogCaptureFixture) -> None:
     project.encode()
-    project.encoder.preprocessing = "2: other"  # type: ignore[attr-defined]
+    project.encoder.preprocessing = "2: other"
     project.encode()
     del project.colours["i03"]
     project.write()
@@ -197,25 +164,26 @@ def test_a_killed_run_loses_nothing_and_ends_the_same(project: Project) -> None:
     expected = path.read_bytes()
     rng = np.random.default_rng(0)
     script = (
-        f"{ENCODER}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from dataclasses import replace\nfrom pipeline import encode, params\n"
-        "from pathlib import Path\n"
+        "from dataclasses import replace\nfrom pathlib import Path\n"
+        "from colour_encoder import Colour\nfrom pipeline import encode, params\n"
         f"p = params.load(Path({str(ROOT / 'params.yaml')!r}))\n"
         "e = p.encode | {'image': replace(p.encode['image'], batch_size=4)}\n"
         "p = replace(p, dataset='raw', device='cpu', encode=e)\n"
         "encode.encoder_class = lambda name: Colour\nColour.seconds = 0.05\n"
-        "print('ready', flush=True)\nencode.encode_modality('image', p)\nprint(Colour.encoded)\n"
+        "if __name__ == '__main__':\n"
+        "    encode.encode_modality('image', p)\n"
     )
+    Path("encode_it.py").write_text(script)
     for _ in range(2):
         path.unlink()
         for file in paths.CACHE.iterdir():
             file.unlink()
-        for delay in (rng.uniform(0.05, 0.25), None):
+        for delay in (rng.uniform(0, 0.25), None):
             process = subprocess.Popen(
-                [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True,
-                env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
+                [sys.executable, "encode_it.py"], stdout=subprocess.PIPE, text=True,
+                env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": "", "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
-            assert process.stdout and process.stdout.readline() == "ready\n"
+            assert process.stdout and process.stdout.readline() == "a batch\n"
             if delay is not None:
                 time.sleep(delay)
                 process.send_signal(signal.SIGKILL)

@@ -12,11 +12,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from encoders import encoder_class, load_encoder
+from encoders import encoder_class
 from encoders.download import DownloadError, HubFile, UrlFile
 from encoders.weights import Found, WeightsError, find_weights, load_weights, state_sha256
 
-CPU = torch.device("cpu")
 CONTENT = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
@@ -113,7 +112,7 @@ def test_without_a_network_one_message_says_what_to_do(
     ):
         monkeypatch.setattr(cls, "published", published)
         with pytest.raises(WeightsError, match="not cached and not to be had") as caught:
-            cls("pretrained", CPU)
+            cls("pretrained")
         assert "set `weights` to a folder" in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -158,7 +157,7 @@ def test_nothing_published_is_said() -> None:
         load_tiny(None)
 
 
-@pytest.mark.parametrize("name", ["vggish", "r2plus1d"])
+@pytest.mark.parametrize("name", ["vggish", "r2plus1d", "r2plus1d_34"])
 def test_public_checkpoints_load(
     name: str, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +177,7 @@ def test_public_checkpoints_load(
     torch.save(public, tmp_path / "public.pth")
     server.content = (tmp_path / "public.pth").read_bytes()
     monkeypatch.setattr(cls, "published", UrlFile(server.url(f"{name}.pth")))
-    encoder = load_encoder(name, "pretrained", CPU)
+    encoder = encoder_class(name)("pretrained")
     assert state_sha256(encoder.model.state_dict()) == state_sha256(state)
     assert encoder.provenance["weights"] == "pretrained"
 
@@ -191,6 +190,6 @@ def test_a_pickle_that_is_more_than_tensors_is_refused(tmp_path: Path, server: S
 
 
 def test_minilm_is_packaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = load_encoder("minilm", "pretrained", CPU)
+    encoder = encoder_class("minilm")("pretrained")
     assert encoder.provenance["weights"] == "pretrained"
     assert len(encoder.provenance["weights_sha256"]) == 64

@@ -43,9 +43,9 @@ class Brightness(PartsEncoder):
 
     @classmethod
     def prepare(cls, source):
-        pixels = torch.from_numpy(np.asarray(read_image(source)).copy()).float()
-        mean = pixels.mean((0, 1))[None]
-        return mean / mean.any()
+        mean = np.asarray(read_image(source)).mean((0, 1), dtype=np.float32)[None]
+        with np.errstate(invalid="ignore"):
+            return mean / mean.any()
 
 
 @pytest.fixture
@@ -146,7 +146,8 @@ def test_empty_manifest_loads_no_model(modality, project):
 
 def test_all_items_fail(images):
     write_manifest("image", {"a": "none.png"})
-    stage.encode_modality("image", images)
+    entry = replace(images.encode["image"], max_failures=1.0)
+    stage.encode_modality("image", replace(images, encode=images.encode | {"image": entry}))
     assert read_embeddings(paths.embeddings_path("image"))[1].shape == (0, 3)
     assert len(failures("image")) == 1
 
@@ -159,7 +160,7 @@ def test_text(project):
     assert ids == ["a", "b", "d"]
     assert torch.allclose(vectors.norm(dim=1), torch.ones(3), atol=1e-5)
     assert failures("text") == [{"item_id": "c", "source": " ", "reason": "empty text"}]
-    encoder = stage.encoder_class("minilm")("bundled", torch.device("cpu"))
+    encoder = stage.encoder_class("minilm")("bundled")
     alone = encoder.encode([encoder.prepare(texts[i]) for i in ids])
     assert np.abs(vectors.numpy() - alone).max() < 1e-6
 
@@ -171,19 +172,19 @@ def test_wrong_weights_are_the_users_error(images):
 
 
 def test_batches_are_prepared_ahead_but_not_far():
-    started = []
+    submitted = []
 
-    def prepare(item):
-        started.append(item)
+    def submit(item):
+        submitted.append(item)
         return item.source
 
     batches = [[stage.Item(str(i), str(i), "")] for i in range(20)]
-    stream = stage.prepared(batches, prepare)
+    stream = stage.ahead(batches, submit)
     for i in range(5):
-        [(item, future)] = next(stream)
-        assert item.item_id == future.result() == str(i)
-        assert len(started) <= i + 1 + stage.AHEAD
-    stream.close()
+        [(item, result)] = next(stream)
+        assert item.item_id == result == str(i)
+        assert len(submitted) <= i + 1 + stage.AHEAD
+    assert [item.item_id for [(item, _)] in stream] == [str(i) for i in range(5, 20)]
 
 
 def test_write_embeddings_checks(tmp_path):

@@ -1,6 +1,9 @@
 """Encoders: exact preprocessing, one contract for all, and media as they come."""
 
+import contextlib
 import shutil
+import subprocess
+import sys
 import wave
 from fractions import Fraction
 from importlib.util import find_spec
@@ -13,14 +16,19 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
+from torchvision import transforms as T
+from torchvision.models.video import R2Plus1D_18_Weights
 
-from encoders import ENCODERS, encoder_class, load_encoder, media, minilm, r2plus1d, vggish
+from encoders import encoder_class, encoder_classes, minilm, r2plus1d, vggish
+from encoders.clip import CLIP
 from encoders.media import MediaError, read_audio, read_image, read_video
 from encoders.vit import ViT
 from encoders.weights import Layout, WeightsError, find_weights, load_weights, state_sha256
 
-CPU = torch.device("cpu")
-WIDTHS = {"minilm": 384, "vit": 768, "vggish": 128, "r2plus1d": 512}
+WIDTHS = {"minilm": 384, "clip": 512, "vit": 768, "vggish": 128, "r2plus1d": 512,
+          "r2plus1d_34": 512}  # fmt: skip
+MODALITY = {"minilm": "text", "clip": "image", "vit": "image", "vggish": "audio",
+            "r2plus1d": "video", "r2plus1d_34": "video"}  # fmt: skip
 
 
 def packaged(package: str, path: str) -> Path:
@@ -70,7 +78,7 @@ def loaded():
 
     def get(name):
         if name not in built:
-            built[name] = load_encoder(name, "bundled", CPU)
+            built[name] = encoder_class(name)("bundled")
         return built[name]
 
     return get
@@ -82,19 +90,27 @@ def sources(tmp_path_factory):
     folder = tmp_path_factory.mktemp("media")
     return {
         "minilm": ["a red car", "Two friends cross the desert, and one of them returns. " * 40],
+        "clip": [CHINA, CAMERA],
         "vit": [CHINA, CAMERA],
         "vggish": [BUNNY, write_wav(folder / "short.wav", noise(8000), 16_000)],
         "r2plus1d": [BUNNY, CARPHONE],
+        "r2plus1d_34": [
+            write_video(folder / "grows.mp4", quadrants(40)),
+            write_video(
+                folder / "noise.mp4",
+                np.random.default_rng(0).integers(255, size=(5, 64, 96, 3), dtype=np.uint8),
+            ),
+        ],
     }
 
 
 # --- the contract ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", WIDTHS)
 def test_vectors(name, loaded, sources):
     encoder = loaded(name)
-    assert (encoder.name, encoder.modality) == (name, ENCODERS[name].modality)
+    assert (encoder.name, encoder.modality) == (name, MODALITY[name])
     inputs = [type(encoder).prepare(source) for source in sources[name]]
     together = encoder.encode(inputs)
     alone = encoder.encode(inputs[:1])
@@ -109,12 +125,12 @@ def test_vectors(name, loaded, sources):
     assert np.abs(together[0] - together[1]).max() > 1e-2 * scale
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", WIDTHS)
 def test_provenance_and_repeatability(name, loaded):
     first = loaded(name).provenance
     torch.manual_seed(12345)
     state = torch.get_rng_state()
-    again = load_encoder(name, "bundled", CPU)
+    again = encoder_class(name)("bundled")
     assert again.provenance == first
     assert torch.equal(torch.get_rng_state(), state)
     for key, value in loaded(name).model.state_dict().items():
@@ -125,19 +141,43 @@ def test_provenance_and_repeatability(name, loaded):
     assert {"encoder", "model", "revision", "preprocessing", "width", "license"} <= first.keys()
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", WIDTHS)
 def test_unusable_weights(name, tmp_path):
     with pytest.raises(
         WeightsError, match=r"'best' is not valid; valid: bundled, pretrained, or a folder"
     ):
-        load_encoder(name, "best", CPU)
+        encoder_class(name)("best")
     with pytest.raises(WeightsError, match=rf"{name}\.safetensors: no such file"):
-        load_encoder(name, str(tmp_path), CPU)
+        encoder_class(name)(str(tmp_path))
 
 
-def test_unknown_encoder():
-    with pytest.raises(ValueError, match="valid: minilm, vit, vggish, r2plus1d"):
-        encoder_class("clip")
+def test_every_encoder_is_found():
+    assert list(encoder_classes()) == list(WIDTHS)
+    with pytest.raises(ValueError, match="valid: minilm, clip, vit, vggish, r2plus1d, r2plus1d_34"):
+        encoder_class("resnet")
+
+
+def test_declaring_imports_no_framework():
+    code = "import sys, encoders; encoders.encoder_classes(); print('torch' in sys.modules)"
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_precision(name, sources):
+    """bf16 changes the vectors a little, and what comes out is float32 all the same."""
+    prepared = [encoder_class(name).prepare(sources[name][-1])]
+    exact = encoder_class(name)("bundled").encode(prepared)
+    half = encoder_class(name)("bundled", precision="bf16")
+    vectors = half.encode(prepared)
+    assert half.provenance["precision"] == "bf16"
+    assert vectors.dtype == np.float32
+    cosine = (exact * vectors).sum() / np.linalg.norm(exact) / np.linalg.norm(vectors)
+    assert cosine > 0.999 and not np.array_equal(exact, vectors)
+    for wrong in ("fp16", "fp8"):
+        with pytest.raises(ValueError, match="is not valid on cpu; fp32, bf16"):
+            encoder_class(name)("bundled", precision=wrong)
 
 
 # --- weights --------------------------------------------------------------------------------
@@ -145,9 +185,10 @@ def test_unknown_encoder():
 
 def test_folder_round_trip(tmp_path, loaded, sources):
     encoder = loaded("r2plus1d")
-    state = {key: value + 1 for key, value in encoder.model.state_dict().items()}
+    own = encoder.model.state_dict().items()
+    state = {key: (value + 1).contiguous() for key, value in own}
     save_file(state | {"fc.bias": torch.zeros(400)}, tmp_path / "r2plus1d.safetensors")
-    other = load_encoder("r2plus1d", str(tmp_path), CPU)
+    other = encoder_class("r2plus1d")(str(tmp_path))
     assert state_sha256(other.model.state_dict()) == state_sha256(state)
     assert other.provenance["weights"] == str(tmp_path / "r2plus1d.safetensors")
 
@@ -216,7 +257,7 @@ def test_tampered_package_is_refused(tmp_path, monkeypatch):
     fields = {k: getattr(pinned, k) for k in ("folder", "file", "revision", "sha256")}
     monkeypatch.setattr(minilm.MiniLM, "packaged", type(pinned)(package="tampered", **fields))
     with pytest.raises(WeightsError, match=r"model\.safetensors: sha256 is .* not 53aa5117"):
-        load_encoder("minilm", "bundled", CPU)
+        encoder_class("minilm")("bundled")
 
 
 # --- text -----------------------------------------------------------------------------------
@@ -282,7 +323,7 @@ def test_examples(samples, n):
 
 
 def test_vggish_flattens_channels_last():
-    network = vggish.Network().requires_grad_(False)
+    network = vggish.network().requires_grad_(False)
     network.features_network = nn.Identity()
     network.embedding_network = nn.Identity()
     features = torch.arange(512 * 24.0).reshape(1, 512, 6, 4)
@@ -293,7 +334,7 @@ def test_vggish_flattens_channels_last():
 
 def test_item_is_mean_over_examples(loaded):
     encoder = loaded("vggish")
-    parts = vggish.examples(torch.from_numpy(noise(50_000)[:, 0] / 32768).float())
+    parts = vggish.examples(torch.from_numpy(noise(50_000)[:, 0] / 32768).float()).numpy()
     assert len(parts) == 3
     each = encoder.encode([part[None] for part in parts])
     assert np.allclose(encoder.encode([parts])[0], each.mean(0), atol=1e-4)
@@ -301,21 +342,21 @@ def test_item_is_mean_over_examples(loaded):
 
 def test_stereo_is_averaged(tmp_path):
     samples = noise(16_000, 2)
-    mono = read_audio(write_wav(tmp_path / "stereo.wav", samples, 16_000), 16_000)
+    mono = read_audio(write_wav(tmp_path / "stereo.wav", samples, 16_000), 16_000, 60.0)
     assert np.abs(mono.numpy() - samples.mean(1) / 32768).max() < 1e-6
 
 
 def test_audio_is_resampled(tmp_path):
     time = np.arange(44_100) / 44_100
     tone = (9000 * np.sin(2 * np.pi * 440 * time)).astype(np.int16)[:, None]
-    mono = read_audio(write_wav(tmp_path / "tone.wav", tone, 44_100), 16_000).numpy()
+    mono = read_audio(write_wav(tmp_path / "tone.wav", tone, 44_100), 16_000, 60.0).numpy()
     expected = 9000 / 32768 * np.sin(2 * np.pi * 440 * np.arange(len(mono)) / 16_000)
     assert len(mono) == 16_000
     assert np.abs(mono - expected)[100:-100].max() < 1e-3
 
 
 def test_surround_audio_of_a_video():
-    samples = read_audio(BUNNY, 16_000)
+    samples = read_audio(BUNNY, 16_000, 60.0)
     assert 5.2 * 16_000 < len(samples) < 5.4 * 16_000
     assert samples.abs().max() <= 1
 
@@ -354,8 +395,8 @@ def test_image_modes(mode, value, tmp_path):
         assert np.abs(pixels.astype(int) - value).max() <= 1
     prepared = ViT.prepare(path)
     assert prepared.shape == (1, 3, 224, 224)
-    assert prepared.dtype == torch.float32
-    assert -1 <= prepared.min() <= prepared.max() <= 1
+    assert prepared.dtype == np.uint8
+    assert CLIP.prepare(path).shape == (1, 3, 224, 224)
 
 
 def test_image_is_turned_upright(tmp_path):
@@ -406,7 +447,7 @@ def test_decoders_agree_on_a_turned_video(tmp_path, monkeypatch):
     def refuse(*_):
         raise RuntimeError("refused")
 
-    monkeypatch.setattr(media.decord, "VideoReader", refuse)
+    monkeypatch.setattr("decord.VideoReader", refuse)
     second = read_video(path, 12, 30.0, torch.clone)
     assert first.shape == second.shape == (12, 3, 96, 64)
     assert (first.float() - second.float()).abs().mean() < 3
@@ -422,32 +463,85 @@ def test_gif_falls_back(tmp_path):
 def test_video_stops_at_the_limit(tmp_path, monkeypatch):
     path = write_video(tmp_path / "slow.mp4", quadrants(12), fps=1)
     assert len(read_video(path, 16, 5.0, torch.clone)) == 5
-    monkeypatch.setattr(media.decord, "VideoReader", None)
+    monkeypatch.setattr("decord.VideoReader", None)
     assert len(read_video(path, 16, 5.0, torch.clone)) == 5
 
 
 def test_clips():
-    frames = torch.arange(40.0)[:, None]
-    assert r2plus1d.clips(frames).shape == (2, 16, 1)
-    short = r2plus1d.clips(frames[:3])
-    assert short[0, :, 0].tolist() == [0.0, 1.0] + [2.0] * 14
+    frames = np.arange(40)[:, None]
+    assert r2plus1d.clips(frames, 16).shape == (2, 16, 1)
+    short = r2plus1d.clips(frames[:3], 16)
+    assert short[0, :, 0].tolist() == [0, 1] + [2] * 14
 
 
-def test_video_preset():
-    frames = read_video(BUNNY, 16, 30.0, torch.clone)
-    assert frames.shape == (16, 3, 720, 1280)
-    assert torch.equal(r2plus1d.R2Plus1D.prepare(BUNNY)[0], r2plus1d.PRESET(frames))
+class Recorder(nn.Module):
+    """Keeps what it is given."""
+
+    def forward(self, x=None, pixel_values=None):
+        self.seen = x if pixel_values is None else pixel_values
+        return torch.zeros(len(self.seen), 512)
+
+
+def test_video_preset(monkeypatch):
+    """What reaches the network is torchvision's own preset of the first frames."""
+    preset = R2Plus1D_18_Weights.KINETICS400_V1.transforms()
+    frames = read_video(BUNNY, 80, 30.0, torch.clone)
+    assert frames.shape == (80, 3, 720, 1280)
+    monkeypatch.setattr(r2plus1d.R2Plus1D, "build", staticmethod(lambda: Recorder().eval()))
+    encoder = r2plus1d.R2Plus1D("bundled")
+    prepared = encoder.prepare(BUNNY)
+    assert prepared.shape == (5, 16, 3, 112, 112) and prepared.dtype == np.uint8
+    encoder.encode([prepared[:2]])
+    expected = torch.stack([preset(frames[:16]), preset(frames[16:32])])
+    assert torch.equal(encoder.model.seen, expected)
+
+
+def test_image_presets(monkeypatch):
+    """What reaches the network is what the published processors make, up to a grey level."""
+    published = {
+        ViT: T.Compose([T.Resize((224, 224)), T.ToTensor(), T.Normalize([0.5] * 3, [0.5] * 3)]),
+        CLIP: T.Compose(
+            [
+                T.Resize(224, T.InterpolationMode.BICUBIC),
+                T.CenterCrop(224),
+                T.ToTensor(),
+                T.Normalize(
+                    (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+                ),
+            ]
+        ),
+    }
+    for cls, preset in published.items():
+        monkeypatch.setattr(cls, "build", staticmethod(lambda: Recorder().eval()))
+        encoder = cls("bundled")
+        with contextlib.suppress(AttributeError):  # the recorder answers with a tensor
+            encoder.encode([cls.prepare(CHINA)])
+        difference = (encoder.model.seen[0] - preset(Image.open(CHINA))).abs()
+        assert difference.max() < 0.02 and difference.mean() < 0.002
+
+
+def test_34_layers_are_the_published_network(loaded):
+    """Shapes that github.com/moabitcoin/ig65m-pytorch's own definition gives."""
+    state = loaded("r2plus1d_34").model.state_dict()
+    assert state["layer2.0.conv2.0.0.weight"].shape == (288, 128, 1, 3, 3)
+    assert state["layer3.0.conv2.0.0.weight"].shape == (576, 256, 1, 3, 3)
+    assert state["layer4.0.conv2.0.3.weight"].shape == (512, 1152, 3, 1, 1)
+    assert state["layer4.1.conv2.0.0.weight"].shape == (1152, 512, 1, 3, 3)
+    blocks = {key.split(".conv1")[0] for key in state if ".conv1" in key}
+    assert len(blocks) == 3 + 4 + 6 + 3
+    epsilons = {m.eps for m in loaded("r2plus1d_34").model.modules() if hasattr(m, "eps")}
+    assert epsilons == {1e-3}
 
 
 # --- what cannot be decoded -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("read", [read_image, lambda p: read_audio(p, 16_000),
+@pytest.mark.parametrize("read", [read_image, lambda p: read_audio(p, 16_000, 60.0),
                                   lambda p: read_video(p, 16, 30.0, torch.clone)])  # fmt: skip
 def test_unreadable_files(read, tmp_path):
     with pytest.raises(MediaError, match="no such file"):
         read(tmp_path / "absent")
-    with pytest.raises(MediaError, match="no such file"):
+    with pytest.raises(MediaError, match="a folder, not a file"):
         read(tmp_path)
     (tmp_path / "empty").touch()
     (tmp_path / "garbage").write_bytes(np.random.default_rng(0).bytes(5000))
@@ -459,7 +553,7 @@ def test_unreadable_files(read, tmp_path):
 
 def test_files_of_another_kind(tmp_path):
     with pytest.raises(MediaError, match="no audio"):
-        read_audio(CARPHONE, 16_000)
+        read_audio(CARPHONE, 16_000, 60.0)
     sound = write_wav(tmp_path / "sound.wav", noise(4000), 16_000)
     with pytest.raises(MediaError, match="no video"):
         read_video(sound, 16, 30.0, torch.clone)
@@ -469,4 +563,4 @@ def test_files_of_another_kind(tmp_path):
         read_image(truncated)
     silent = write_wav(tmp_path / "nothing.wav", noise(0), 16_000)
     with pytest.raises(MediaError):
-        read_audio(silent, 16_000)
+        read_audio(silent, 16_000, 60.0)

@@ -1,0 +1,79 @@
+"""CLIP ViT-B/32: image → 512, in the space that CLIP shares between images and captions.
+
+https://arxiv.org/abs/2103.00020, https://huggingface.co/openai/clip-vit-base-patch32
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.base import PartsEncoder
+from encoders.download import HubFile
+from encoders.media import read_image
+from encoders.weights import Layout
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SIZE = 224
+MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+class CLIP(PartsEncoder):
+    """The image tower with its projection."""
+
+    name = "clip"
+    modality = "image"
+    width = 512
+    model_id = "CLIP ViT-B/32, image tower"
+    preprocessing = (
+        f"1: RGB (EXIF orientation, alpha over white), shorter side {SIZE} bicubic antialiased, "
+        f"centre {SIZE}x{SIZE}, CLIP's mean and deviation; projected"
+    )
+    license = "MIT"
+    libraries = ("pillow", "torch", "torchvision", "transformers")
+    published = HubFile(
+        "openai/clip-vit-base-patch32",
+        "pytorch_model.bin",
+        "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
+        "a63082132ba4f97a80bea76823f544493bffa8082296d62d71581a4feff1576f",
+    )
+    layout = Layout(
+        unused=(
+            "text_model.",
+            "text_projection.",
+            "logit_scale",
+            "vision_model.embeddings.position_ids",
+        )
+    )
+    chunk = 64
+
+    @classmethod
+    def build(cls) -> nn.Module:
+        from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+        return CLIPVisionModelWithProjection(CLIPVisionConfig())  # the defaults are ViT-B/32
+
+    @classmethod
+    def prepare(cls, source: str | Path) -> NDArray[np.uint8]:
+        """(1, 3, 224, 224) uint8."""
+        from torchvision.transforms import InterpolationMode
+        from torchvision.transforms.v2 import functional as TF
+
+        image = TF.pil_to_tensor(read_image(Path(source)))  # (3, h, w)
+        image = TF.resize(image, [SIZE], InterpolationMode.BICUBIC, antialias=True)
+        prepared: NDArray[np.uint8] = TF.center_crop(image, [SIZE])[None].numpy()
+        return prepared
+
+    def forward(self, parts: Tensor) -> Tensor:
+        import torch
+
+        mean, deviation = (
+            torch.tensor(values, device=parts.device)[:, None, None] for values in (MEAN, DEVIATION)
+        )
+        vectors: Tensor = self.model((parts.float() / 255 - mean) / deviation).image_embeds
+        return vectors

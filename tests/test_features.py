@@ -1,0 +1,138 @@
+"""Ready-made features in place of raw media."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import encode as stage
+from pipeline import params, paths
+from pipeline.embeddings import read_embeddings
+from pipeline.files import InputError
+from pipeline.prepare import prepare
+
+ROOT = Path(__file__).parents[1]
+IDS = ["9", "10", "2", "x"]  # not in the order of their names
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("raw/features").mkdir(parents=True)
+    rows = "".join(f"{item},words of {item}\n" for item in IDS)
+    Path("raw/items.csv").write_text(f"item_id,text\n{rows}")
+    Path("raw/interactions.csv").write_text("user_id,item_id\nu,9\n")
+    return replace(params.load(ROOT / "params.yaml"), dataset="raw", device="cpu")
+
+
+def encode(project, modality="image"):
+    prepare(Path("raw"), project.prepare)
+    stage.encode_modality(modality, project)
+    return read_embeddings(paths.embeddings_path(modality))
+
+
+def metadata(modality="image"):
+    pairs = pq.read_schema(paths.embeddings_path(modality)).metadata
+    return {k.decode(): v.decode() for k, v in pairs.items()}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i8"])
+def test_a_row_an_item_in_the_order_of_the_items(project, dtype):
+    np.save("raw/features/image.npy", np.arange(8).reshape(4, 2).astype(dtype))
+    ids, vectors = encode(project)
+    assert ids == ["10", "2", "9", "x"]
+    assert vectors.tolist() == [[2, 3], [4, 5], [0, 1], [6, 7]]
+    found = metadata()
+    assert found["weights"] == "ready-made features: features/image.npy"
+    assert len(found["features_sha256"]) == 64
+    assert (found["width"], found["count"], found["modality"]) == ("2", "4", "image")
+
+
+def test_rows_that_are_not_finite_are_missing(project):
+    matrix = np.ones((4, 2))
+    matrix[1, 0], matrix[2, 1], matrix[3, 1] = np.nan, np.inf, 1e60
+    np.save("raw/features/image.npy", matrix)
+    assert encode(project)[0] == ["9"]
+    assert paths.failures_path("image").read_text().splitlines()[1:] == [
+        f'"{item}","features/image.npy, row {row}","a value is not finite"'
+        for item, row in (("10", 1), ("2", 2), ("x", 3))
+    ]
+
+
+def test_features_come_before_raw_media(project):
+    np.save("raw/features/text.npy", np.eye(4))
+    assert encode(project, "text")[1].shape == (4, 4)
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float64()), pa.list_(pa.float32(), 2)])
+def test_parquet(project, kind):
+    table = pa.table(
+        {
+            "item_id": ["x", "2", "10"],
+            "embedding": pa.array([[1, 2], None, [3, np.nan]], kind),
+            "more": [1, 2, 3],
+        }
+    ).replace_schema_metadata({"model": "ResNet-50", "license": "MIT"})
+    pq.write_table(table, "raw/features/image.parquet")
+    ids, vectors = encode(project)
+    assert ids == ["x"] and vectors.tolist() == [[1, 2]]
+    assert "row 2" in paths.failures_path("image").read_text()
+    assert metadata()["model"] == "ResNet-50" and metadata()["license"] == "MIT"
+
+
+def test_our_own_embeddings_go_in_again(project):
+    Path("raw/items.csv").write_text("item_id,text\na,cars\nb,the sea\n")
+    Path("raw/interactions.csv").write_text("user_id,item_id\nu,a\n")
+    ids, vectors = encode(project, "text")
+    paths.embeddings_path("text").rename("raw/features/text.parquet")
+    again = encode(project, "text")
+    assert again[0] == ids and (again[1] == vectors).all()
+    assert metadata("text")["model"] == "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def write(array):
+    np.save("raw/features/image.npy", array, allow_pickle=True)
+
+
+def write_table(**columns):
+    pq.write_table(pa.table(columns), "raw/features/image.parquet")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: write(np.ones((3, 2))), r"image\.npy: 3 rows for 4 items"),
+        (lambda: write(np.ones(4)), r"float64 of shape \(4,\); numbers of shape"),
+        (lambda: write(np.ones((4, 0))), r"of shape \(4, 0\)"),
+        (lambda: write(np.array([["a"]] * 4)), "<U1 of shape"),
+        (lambda: write(np.array([[{}]] * 4)), "not readable as a NumPy array of numbers"),
+        (lambda: Path("raw/features/image.npy").write_bytes(b"x"), "not readable as a NumPy"),
+        (lambda: Path("raw/features/image.npy").touch(), "not readable as a NumPy"),
+        (lambda: Path("raw/features/image.parquet").write_bytes(b"x"), "not readable as Parquet"),
+        (lambda: write_table(item=["x"]), "the columns are item; item_id and embedding are"),
+        (lambda: write_table(item_id=["x"], embedding=["y"]), "embedding is string; a list of"),
+        (lambda: write_table(item_id=["x"], embedding=[["y"]]), "a list of numbers is needed"),
+        (lambda: write_table(item_id=["x", "9"], embedding=[[1.0], [1.0, 2.0]]),
+         r"embeddings of lengths \[1, 2\]; one length"),
+        (lambda: write_table(item_id=["z"], embedding=[[1.0]]), "row 0: item_id 'z' is not among"),
+        (lambda: write_table(item_id=["x", "x"], embedding=[[1.0], [2.0]]),
+         "row 1: item_id 'x' stands twice"),
+        (lambda: (write(np.ones((4, 2))), write_table(item_id=["x"], embedding=[[1.0]])),
+         r"image\.parquet, image\.npy: only one may be there"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(project, make, message):
+    make()
+    with pytest.raises(InputError, match=message):
+        encode(project)
+
+
+def test_a_file_that_changed_behind_the_manifest_is_not_taken(project):
+    write(np.ones((4, 2)))
+    encode(project)
+    write(np.zeros((4, 2)))
+    with pytest.raises(InputError, match="has changed since it was prepared"):
+        stage.encode_modality("image", project)

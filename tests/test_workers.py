@@ -1,0 +1,172 @@
+"""Worker processes: what one item does to its worker costs no other item."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+from tiny_encoders import Trap
+
+from encoders.media import MediaError
+from pipeline import encode as stage
+from pipeline import params, paths, workers
+from pipeline.embeddings import read_embeddings
+from pipeline.files import InputError
+from pipeline.prepare import prepare
+from pipeline.workers import Pool, Worker
+
+ROOT = Path(__file__).parents[1]
+
+
+def obey(order: object) -> object:
+    """What the worker processes of these tests run."""
+    match order:
+        case "pid":
+            return os.getpid()
+        case "hang":
+            time.sleep(600)
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "refuse":
+            raise MediaError("broken")
+        case "fail":
+            raise KeyError("x")
+        case "swell":
+            return len(bytearray(40 << 30))
+        case float():
+            time.sleep(order)
+    return order
+
+
+@pytest.fixture(scope="module")
+def worker():
+    made = Worker(obey, 1.0)
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        ("hang", "took longer than 1 s"),
+        ("die", "the decoder died of it .SIGKILL."),
+        ("refuse", "broken"),
+        ("fail", "KeyError: 'x'"),
+        ("swell", "took more than 4 GiB of memory"),
+    ],
+)
+def test_a_bad_item_costs_itself(worker: Worker, order: str, reason: str) -> None:
+    assert worker(1) == 1
+    with pytest.raises(MediaError, match=reason):
+        worker(order)
+    assert worker(2) == 2
+
+
+def test_workers_are_renewed(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker.stop()
+    monkeypatch.setattr(workers, "RENEWED", 3)
+    pids = [worker("pid") for _ in range(7)]
+    assert len(set(pids)) == 3 and pids[0] == pids[2] != pids[3]
+
+
+def test_a_pool_keeps_everyones_result() -> None:
+    with Pool(obey, 20.0) as pool:
+        orders = [0.2, *range(30), "refuse", "die", 0.1]
+        futures = [pool.submit(order) for order in orders]
+        results = [future.exception() or future.result() for future in futures]
+    assert [r for r in results if not isinstance(r, MediaError)] == [0.2, *range(30), 0.1]
+    assert [str(r) for r in results if isinstance(r, MediaError)] == [
+        "broken", "the decoder died of it (SIGKILL)",
+    ]  # fmt: skip
+
+
+def test_leaving_a_pool_ends_what_hangs() -> None:
+    started = time.monotonic()
+    with Pool(obey, 300.0) as pool:
+        pids = [pool.submit("pid").result() for _ in range(4)]
+        hanging: list[Future] = [pool.submit("hang") for _ in range(9)]
+        time.sleep(0.5)
+    assert time.monotonic() - started < 30
+    assert all(future.cancelled() or future.exception() for future in hanging)
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_no_worker_outlives_its_stage(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom test_workers import obey\nfrom pipeline.workers import Pool\n"
+        "if __name__ == '__main__':\n"
+        "    with Pool(obey, 5.0) as pool:\n"
+        "        print(pool.submit('pid').result(), flush=True)\n"
+        "        pool.submit('hang').result()\n"
+    )
+    (tmp_path / "run.py").write_text(code)
+    path = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
+    process = subprocess.Popen(
+        [sys.executable, "run.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
+    assert process.stdout
+    pid = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20  # the alarm ends a hanging one after twice its limit
+    while psutil.pid_exists(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not psutil.pid_exists(pid)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Params:
+    """Ten images, four of them traps; a second an item."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stage, "encoder_class", lambda name: Trap)
+    Path("raw").mkdir()
+    names = [*"abcdef", "hangs", "crashes", "swells", "raises"]
+    for value, name in enumerate(names):
+        Image.new("RGB", (8, 8), (value, 0, 0)).save(f"raw/{name}.png")
+    rows = "".join(f"{name},{name}.png\n" for name in names)
+    Path("raw/items.csv").write_text(f"item_id,image\n{rows}")
+    Path("raw/interactions.csv").write_text("user_id,item_id\nu,a\n")
+    loaded = params.load(ROOT / "params.yaml")
+    entry = replace(loaded.encode["image"], time_limit=1.0, batch_size=3)
+    prepare(Path("raw"), loaded.prepare)
+    return replace(loaded, dataset="raw", device="cpu", encode=loaded.encode | {"image": entry})
+
+
+def test_the_stage_survives_its_decoders(project: params.Params) -> None:
+    stage.encode_modality("image", project)
+    ids, vectors = read_embeddings(paths.embeddings_path("image"))
+    assert ids == list("abcdef")
+    assert vectors[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    with paths.failures_path("image").open(newline="") as file:
+        reasons = {row["item_id"]: row["reason"] for row in csv.DictReader(file)}
+    assert reasons == {
+        "crashes": "the decoder died of it (SIGSEGV)",
+        "hangs": "decoding took longer than 1 s",
+        "raises": "RuntimeError: of no known kind",
+        "swells": "decoding took more than 4 GiB of memory",
+    }
+
+
+def test_too_many_failures_end_the_stage(project: params.Params) -> None:
+    entry = replace(project.encode["image"], max_failures=0.39)
+    strict = replace(project, encode=project.encode | {"image": entry})
+    with pytest.raises(InputError) as caught:
+        stage.encode_modality("image", strict)
+    message = str(caught.value)
+    assert message.startswith(
+        "image: 4 of 10 items could not be encoded, more than encode.image.max_failures: 0.39"
+    )
+    assert "SIGSEGV" in message or "took longer" in message
+    assert not paths.embeddings_path("image").exists()
+    assert paths.failures_path("image").read_text().count("\n") == 5
+    entry = replace(entry, max_failures=0.4)
+    stage.encode_modality("image", replace(project, encode=project.encode | {"image": entry}))
