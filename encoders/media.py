@@ -7,7 +7,7 @@ import math
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
-
-# Playlists and the like may point elsewhere: nothing but the file itself is opened.
-LOCAL_ONLY = {"protocol_whitelist": "file"}
 
 
 class MediaError(ValueError):
@@ -50,6 +47,15 @@ def decoding(kind: str, path: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         reason = reason.strip().splitlines()[0].replace(str(path), path.name)
         raise MediaError(f"not readable as {kind}: {reason}") from error
+
+
+def open_av(path: Path) -> Any:
+    """PyAV's container of a file."""
+    import av
+
+    # Playlists and the like may point elsewhere: nothing but the file itself is opened.
+    only = {"protocol_whitelist": "file"}
+    return av.open(str(path.resolve()), options=only, metadata_errors="ignore")
 
 
 def read_image(path: Path) -> Image.Image:
@@ -95,9 +101,7 @@ def read_audio(path: Path, rate: int, seconds: float) -> Tensor:
     import torch
     from torchaudio.functional import resample
 
-    with decoding("audio", path), av.open(
-        str(path.resolve()), options=LOCAL_ONLY, metadata_errors="ignore"
-    ) as container:  # fmt: skip
+    with decoding("audio", path), open_av(path) as container:
         if not container.streams.audio:
             raise MediaError("no audio in the file")
         converter = av.AudioResampler(format="fltp")  # sample format alone
@@ -126,7 +130,7 @@ def read_video(
     """The first frames of a video, upright, each through `transform`: (3, h, w) uint8 → any.
 
     Returns (t, ...), 1 ≤ t ≤ `count`, none of them from after `seconds`. decord decodes; where it
-    refuses (AV1, GIF, truncated files), PyAV does.
+    refuses (AV1, GIF, truncated files) or errs (transport streams), PyAV does.
     """
     import torch
 
@@ -150,6 +154,10 @@ def _tensor(frame: NDArray[np.uint8]) -> Tensor:
 def _decord_frames(path: Path, count: int, seconds: float) -> Iterator[NDArray[np.uint8]]:
     import decord
 
+    with open_av(path) as container:
+        if container.format.name == "mpegts":
+            raise ValueError("decord starts such a stream at a wrong frame")
+    decord.logging.set_level(decord.logging.QUIET)  # FFmpeg's every remark; errors are raised
     # The reader goes with this generator: an idle one prefetches without bound.
     reader = decord.VideoReader(str(path.resolve()), ctx=decord.cpu(0), num_threads=1)
     for _ in range(min(count, len(reader), math.ceil(seconds * reader.get_avg_fps()))):
@@ -157,9 +165,7 @@ def _decord_frames(path: Path, count: int, seconds: float) -> Iterator[NDArray[n
 
 
 def _av_frames(path: Path, count: int, seconds: float) -> Iterator[NDArray[np.uint8]]:
-    import av
-
-    with av.open(str(path.resolve()), options=LOCAL_ONLY, metadata_errors="ignore") as container:
+    with open_av(path) as container:
         if not container.streams.video:
             raise MediaError("no video in the file")
         start = None

@@ -5,6 +5,7 @@ https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,9 +17,10 @@ from encoders.media import MediaError
 from encoders.weights import Layout, Packaged
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 MAX_TOKENS = 256
+CHUNK = {"cpu": 1024, "cuda": 65_536}  # tokens, padding included, that go through together
 
 
 class MiniLM(Encoder):
@@ -47,7 +49,7 @@ class MiniLM(Encoder):
         self.tokenizer = Tokenizer.from_file(str(self.packaged.directory / "tokenizer.json"))
         # The file asks for 128 tokens, always padded; sentence-transformers overrides both too.
         self.tokenizer.enable_truncation(MAX_TOKENS)
-        self.tokenizer.enable_padding()
+        self.tokenizer.no_padding()
 
     @classmethod
     def build(cls) -> nn.Module:
@@ -66,15 +68,35 @@ class MiniLM(Encoder):
 
     def encode(self, batch: list[str]) -> NDArray[np.float32]:
         import torch
+
+        tokens = [np.array(encoding.ids) for encoding in self.tokenizer.encode_batch(batch)]
+        vectors = torch.empty(len(batch), self.width, device=self.device)
+        with torch.inference_mode():
+            for chosen in chunks([len(ids) for ids in tokens], CHUNK[self.device.type]):
+                vectors[chosen] = self.forward([tokens[index] for index in chosen])
+        return vectors.cpu().numpy()
+
+    def forward(self, tokens: list[NDArray[np.int64]]) -> Tensor:
+        """n texts' token ids, the longest last → (n, 384)."""
         from torch.nn import functional as F
 
-        tokens = self.tokenizer.encode_batch(batch)
-        ids = self.on_device(np.array([t.ids for t in tokens]))  # (n, t)
-        mask = self.on_device(np.array([t.attention_mask for t in tokens]))
-        with torch.inference_mode():
-            with self.autocast():
-                states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-            weight = mask[:, :, None].float()
-            pooled = (states.float() * weight).sum(1) / weight.sum(1)  # (n, 384)
-            vectors: NDArray[np.float32] = F.normalize(pooled).cpu().numpy()
-        return vectors
+        ids = np.zeros((len(tokens), len(tokens[-1])), np.int64)  # (n, t); 0 is [PAD]
+        mask = np.zeros_like(ids)
+        for row, own in enumerate(tokens):
+            ids[row, : len(own)], mask[row, : len(own)] = own, 1
+        weight = self.on_device(mask)
+        with self.autocast():
+            states = self.model(input_ids=self.on_device(ids), attention_mask=weight)
+        weight = weight[:, :, None].float()
+        return F.normalize((states.last_hidden_state.float() * weight).sum(1) / weight.sum(1))
+
+
+def chunks(lengths: list[int], tokens: int) -> Iterator[list[int]]:
+    """The indices of `lengths` by rising length, in chunks that are padded to `tokens` at most."""
+    chunk: list[int] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if chunk and (len(chunk) + 1) * lengths[index] > tokens:
+            yield chunk
+            chunk = []
+        chunk.append(index)
+    yield chunk

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 from PIL import Image
-from tiny_encoders import Trap
 
+from benchmarks.tiny import Trap
 from encoders.media import MediaError
 from pipeline import encode as stage
 from pipeline import params, paths, workers
