@@ -4,12 +4,14 @@
     python -m benchmarks.encode text [count]
     python -m benchmarks.encode unchanged text|image [count]
     python -m benchmarks.encode memory
+    python -m benchmarks.encode cache [vectors]
     python -m benchmarks.encode precision
 
 Every figure is a ratio of two things measured in turn in the same run.
 """
 
 import contextlib
+import hashlib
 import os
 import subprocess
 import sys
@@ -28,6 +30,7 @@ from encoders.base import PartsEncoder
 from pipeline import encode as stage
 from pipeline import params, paths
 from pipeline.cache import VectorCache
+from pipeline.device import keep_freed_memory
 from pipeline.prepare import prepare
 
 ROOT = Path(__file__).parents[1]
@@ -166,8 +169,7 @@ from benchmarks.tiny import TinyViT
 if __name__ == "__main__":
     encode.encoder_class = lambda name: TinyViT
     encode.encode_modality("image", params.load())
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-          resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
@@ -182,9 +184,35 @@ def memory() -> None:
                 env=os.environ | {"PYTHONPATH": str(ROOT)},
             )  # fmt: skip
             peak = int(done.stdout.split()[0])
-            print(f"{count} images: peak {peak / 1024:.0f} MiB; {done.stderr.splitlines()[-1]}")
+            print(f"{count} images: peak {peak / 1024:.0f} MiB")
             peaks.append(peak)
     print(f"ratio {peaks[1] / peaks[0]:.3f}")
+
+
+def cache(count: int) -> None:
+    """A cache of many vectors: bytes and seconds to fill, to look up, to read back in order."""
+    width, batch = 384, 256
+    keys = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(count)]
+    vectors = np.random.default_rng(0).normal(size=(batch, width)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cache.sqlite"
+        with VectorCache(path, width) as store:
+            fill = seconds(
+                lambda: [store.put(part, vectors[: len(part)]) for part in _parts(keys, batch)]
+            )
+            size = path.stat().st_size
+            ordered = sorted(keys)
+            look = seconds(lambda: store.present(ordered))
+            read = seconds(lambda: [store.get(part) for part in _parts(ordered, 65_536)])
+    print(
+        f"{count} vectors of {width}: {size / 1e6:.0f} MB on disk, "
+        f"{size / (4 * width * count):.3f} of their own bytes; filled in {fill:.1f} s, "
+        f"all looked up in {look:.1f} s, read in {read:.1f} s"
+    )
+
+
+def _parts(keys: list[str], size: int) -> list[list[str]]:
+    return [keys[i : i + size] for i in range(0, len(keys), size)]
 
 
 def precision() -> None:
@@ -217,6 +245,7 @@ def precision() -> None:
 
 
 def main() -> None:
+    keep_freed_memory()  # for both sides, as the stage does
     match sys.argv[1:]:
         case ["bare", name, *count]:
             bare(name, int(count[0]) if count else 64)
@@ -226,6 +255,8 @@ def main() -> None:
             unchanged(modality, int(count[0]) if count else 1000)
         case ["memory"]:
             memory()
+        case ["cache", *count]:
+            cache(int(count[0]) if count else 1_000_000)
         case ["precision"]:
             precision()
         case _:

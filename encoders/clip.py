@@ -50,7 +50,7 @@ class CLIP(PartsEncoder):
             "vision_model.embeddings.position_ids",
         )
     )
-    chunk = 64
+    chunk = {"cpu": 8, "cuda": 256}
 
     @classmethod
     def build(cls) -> nn.Module:

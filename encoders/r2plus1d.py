@@ -63,7 +63,7 @@ class R2Plus1D(PartsEncoder):
         "91a641e6c2ab531d1aca5f4321b4d802ec5c3babc15df855cdb6e39c6a1107c8",
     )
     layout = Layout(unused=("fc.",))
-    chunk = 4
+    chunk = {"cpu": 2, "cuda": 32}
 
     @classmethod
     def build(cls) -> nn.Module:

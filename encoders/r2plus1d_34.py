@@ -28,7 +28,7 @@ class R2Plus1D34(R2Plus1D):
         "r2plus1d_34_clip32_ft_kinetics_from_ig65m-ade133f1.pth",
         "ade133f1",
     )
-    chunk = 2
+    chunk = {"cpu": 1, "cuda": 16}
 
     @classmethod
     def build(cls) -> nn.Module:

@@ -124,7 +124,7 @@ class VGGish(PartsEncoder):
         renames=((r"^features\.", "features_network."), (r"^embeddings\.", "embedding_network.")),
         unused=("pproc.",),
     )
-    chunk = 32
+    chunk = {"cpu": 32, "cuda": 256}
 
     @classmethod
     def build(cls) -> nn.Module:

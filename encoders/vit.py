@@ -54,7 +54,7 @@ class ViT(PartsEncoder):
         ),
         unused=("pooler.", "classifier."),
     )
-    chunk = 64
+    chunk = {"cpu": 4, "cuda": 128}
 
     @classmethod
     def build(cls) -> nn.Module:

@@ -19,6 +19,19 @@ def resolve_device(name: str) -> str:
     return "cpu"
 
 
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed for the next tensor of the size, instead of unmapping it.
+
+    Large activations are else mapped and cleared anew at every layer: a quarter of R(2+1)D's time
+    on a CPU.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mmap_threshold, trim_threshold, most = -3, -1, (1 << 31) - 1
+        mallopt(mmap_threshold, 1 << 30)
+        mallopt(trim_threshold, most)
+
+
 def _has_cuda() -> bool:
     try:
         ctypes.CDLL("libcuda.so.1")  # without a driver there is no need to import torch and ask

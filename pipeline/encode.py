@@ -37,7 +37,7 @@ from encoders.media import MediaError
 from encoders.weights import WeightsError
 from pipeline import paths
 from pipeline.cache import VectorCache, cache_path, fingerprint
-from pipeline.device import resolve_device, resolve_precision
+from pipeline.device import keep_freed_memory, resolve_device, resolve_precision
 from pipeline.embeddings import write_embeddings
 from pipeline.features import provenance, read_features
 from pipeline.files import InputError, run, sha256_of, write_csv
@@ -324,6 +324,7 @@ def _versions(*libraries: str) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.encode")
     parser.add_argument("modality", choices=MODALITIES)
+    keep_freed_memory()
     encode_modality(parser.parse_args().modality, load())
 
 

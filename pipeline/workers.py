@@ -22,7 +22,7 @@ from typing import Any
 from encoders.media import MediaError
 
 MEMORY = 4 << 30  # bytes that a worker may take for an item
-NICENESS = 10  # the network goes first: decoding is ahead of it anyway
+NICENESS = 19  # the network goes first: decoding is ahead of it anyway
 RENEWED = 1000  # items after which a worker is replaced
 START = 300.0  # seconds that a worker's imports may take
 # Imported once, by the server that every worker is forked from.

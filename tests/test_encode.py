@@ -35,7 +35,7 @@ class Brightness(PartsEncoder):
     preprocessing = "1: none"
     license = "none"
     libraries = ("pillow",)
-    chunk = 2
+    chunk = {"cpu": 2}
 
     @classmethod
     def build(cls):
