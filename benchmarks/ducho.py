@@ -13,6 +13,8 @@ import multiprocessing
 import os
 import sys
 from functools import partial
+from importlib import import_module
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from unittest.mock import MagicMock
@@ -31,9 +33,9 @@ ROUNDS = 3
 
 def extraction(modality: str, dataset: object, model: object, backend: str, layer: str) -> None:
     """Ducho's loop over its `dataset` with a model that is there already."""
-    runner = sys.modules["ducho.runner.Runner"]
-    module = sys.modules[f"ducho.multimodal.{modality}.{modality.title()}FeatureExtractor"]
-    base = getattr(module, f"{modality.title()}FeatureExtractor")
+    runner = import_module("ducho.runner.Runner")
+    name = f"{modality.title()}FeatureExtractor"
+    base = getattr(import_module(f"ducho.multimodal.{modality}.{name}"), name)
 
     class Extractor(base):  # type: ignore[misc, valid-type]
         def set_model(self, _: object) -> None:
@@ -75,12 +77,11 @@ def main() -> None:
     sys.path.insert(0, sys.argv[1])
     n_texts, n_images = (int(n) for n in (*sys.argv[2:], *("1000", "96")[len(sys.argv) - 2 :]))
     tensorflow = ModuleType("tensorflow")
+    tensorflow.__spec__ = ModuleSpec("tensorflow", None)
     tensorflow.keras = tensorflow.config = MagicMock()  # type: ignore[attr-defined]
     tensorflow.config.experimental.list_physical_devices.return_value = []  # type: ignore[attr-defined]
     sys.modules["tensorflow"] = tensorflow
-    from ducho.multimodal.textual import TextualFeatureExtractor  # noqa: F401
     from ducho.multimodal.textual.TextualDataset import TextualDataset
-    from ducho.multimodal.visual import VisualFeatureExtractor  # noqa: F401
     from ducho.multimodal.visual.VisualDataset import VisualDataset
     from loguru import logger
     from sentence_transformers import SentenceTransformer

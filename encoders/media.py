@@ -44,6 +44,8 @@ def decoding(kind: str, path: Path) -> Iterator[None]:
     except (MediaError, MemoryError):
         raise
     except Exception as error:  # on garbage, decoders raise almost anything
+        if "can't allocate memory" in str(error):  # torch's own kind of MemoryError
+            raise MemoryError from error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         reason = reason.strip().splitlines()[0].replace(str(path), path.name)
         raise MediaError(f"not readable as {kind}: {reason}") from error

@@ -56,6 +56,8 @@ class VectorCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.width = width
         self.connection = sqlite3.connect(path, timeout=60)
+        # A page of 4096 bytes, the default, would hold two rows and a third of nothing.
+        self.connection.execute("PRAGMA page_size = 16384")
         # Write-ahead log: a commit survives the process's death, and readers do not wait.
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = NORMAL")

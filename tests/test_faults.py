@@ -187,6 +187,7 @@ BAD: dict[str, dict[str, tuple[Callable[[Path], object], str]]] = {
         "mute.mp4": (copy(CARPHONE), "no audio in the file"),
         "picture.wav": (copy(CHINA), "no audio in the file"),
         "nothing.wav": (wav(16_000, 1, 0), "no"),
+        "rate.wav": (wav(1_234_567, 1, 9_000), "decoding took more than 4 GiB of memory"),
         "header.wav": (copy(HOUSE, 0.0001), "not readable as audio"),
         "cut.mp4": (copy(BUNNY, 0.3), "not readable as audio"),
     },
