@@ -40,7 +40,8 @@ class Worker:
 
     def __call__(self, argument: Any) -> Any:
         """The function's result. MediaError if it raised, died, or took too long."""
-        if self.process is None:
+        if self.process is None or not self.process.is_alive():  # killed while it was idle
+            self.stop()
             self.start()
         try:
             self.connection.send(argument)

@@ -70,6 +70,12 @@ def test_a_bad_item_costs_itself(worker: Worker, order: str, reason: str) -> Non
     assert worker(2) == 2
 
 
+def test_a_worker_that_died_idle_costs_no_item(worker: Worker) -> None:
+    os.kill(worker("pid"), signal.SIGKILL)
+    time.sleep(0.2)
+    assert worker(3) == 3
+
+
 def test_workers_are_renewed(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     worker.stop()
     monkeypatch.setattr(workers, "RENEWED", 3)
