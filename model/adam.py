@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Adam:
@@ -53,3 +53,9 @@ class Adam:
         """Forget the gradients."""
         for parameter in self.parameters:
             parameter.grad = None
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Everything that changes from step to step, by name; the tensors themselves."""
+        groups = {"mean": self.means, "square": self.squares, "step": self.steps}
+        return {f"{name}.{i}": t for name, group in groups.items() for i, t in enumerate(group)}

@@ -1,12 +1,15 @@
 """Modality embeddings on their way into the collaborative space (eq. 11)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MISSING_POLICIES = ("skip", "zero", "mean")
+from model.config import MISSING, Content
+from model.losses import info_nce
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,29 @@ class Modality:
     vectors: Tensor
     present: Tensor
 
+    def filled(self, missing: str) -> Tensor:
+        """(I, w); under `missing: mean`, absent rows hold the mean of the present ones."""
+        if missing != "mean" or not self.present.any():
+            return self.vectors
+        return torch.where(self.present[:, None], self.vectors, self.vectors[self.present].mean(0))
+
+
+def counted(modalities: Sequence[Modality], missing: str) -> Tensor:
+    """(n, I, 1) float32, 1. where an average counts a modality of an item.
+
+    An item that lacks a modality follows `missing`: `skip` leaves it out, `zero` counts a zero
+    vector, `mean` counts the mean of the modality's present vectors.
+
+    Raises:
+        ValueError: `missing` is none of these.
+    """
+    if missing not in MISSING:
+        raise ValueError(f"missing {missing!r}; valid: {', '.join(MISSING)}")
+    if not modalities:
+        return torch.empty(0, 0, 1)
+    has = torch.stack([m.present for m in modalities]).float()[:, :, None]
+    return has if missing == "skip" else torch.ones_like(has)
+
 
 class Projection(nn.Module):
     r"""m_j = L2norm(x_j) W_j + b_j for every modality j (eq. 11).
@@ -31,47 +57,49 @@ class Projection(nn.Module):
     `learned`, W_j and b_j are trained. `trained_tables` makes the tables themselves parameters:
     the m_j when W_j is fixed, the x_j when it is learned.
 
-    An item that lacks a modality follows `missing`: `skip` leaves it out of the aggregation,
-    `zero` counts a zero vector, `mean` counts the mean of the modality's present vectors.
+    `content` adds what the paper leaves open: `single_branch` a trained linear layer after W_j,
+    the same for all modalities; the weights `autoencoder` and `contrast` the losses of that name.
     """
 
     def __init__(
         self,
-        modalities: list[Modality],
+        modalities: Sequence[Modality],
         dimension: int,
         *,
         learned: bool,
         trained_tables: bool = False,
         missing: str = "skip",
+        content: Content | None = None,
     ) -> None:
         super().__init__()
-        if missing not in MISSING_POLICIES:
-            raise ValueError(f"missing {missing!r}; valid: {', '.join(MISSING_POLICIES)}")
-        self.missing = missing
+        self.missing, self.content = missing, content or Content()
         self.linears = nn.ModuleList()
         self.tables = nn.ParameterList()
-        for modality in modalities:
+        self.decoders = nn.ModuleList()
+        self.targets: list[str] = []  # buffers of the L2norm(x_j) that the autoencoder restores
+        for index, modality in enumerate(modalities):
             linear = nn.Linear(modality.vectors.shape[1], dimension)
             table = F.normalize(modality.vectors)
-            if missing == "mean" and modality.present.any():
-                table[~modality.present] = table[modality.present].mean(0)
+            if missing == "mean":
+                table = Modality(modality.name, table, modality.present).filled(missing)
+            if self.content.autoencoder:
+                self.targets.append(f"target_{index}")
+                self.register_buffer(self.targets[-1], table.clone(), persistent=False)
+                self.decoders.append(nn.Linear(dimension, table.shape[1]))
             if learned:
                 self.linears.append(linear)
             else:
                 table = linear(table).detach()
             self.tables.append(nn.Parameter(table, requires_grad=trained_tables))
-        has = [modality.present.float()[:, None] for modality in modalities]
+        self.shared = nn.Linear(dimension, dimension) if self.content.single_branch else None
+        self.counted: Tensor  # (n, I, 1)
         self.has: Tensor  # (n, I, 1), 1. where an item has a modality
-        self.register_buffer("has", torch.stack(has) if has else torch.empty(0), persistent=False)
+        self.register_buffer("counted", counted(modalities, missing), persistent=False)
+        self.register_buffer("has", counted(modalities, "skip"), persistent=False)
 
     def __len__(self) -> int:
         """n, the number of modalities."""
         return len(self.tables)
-
-    @property
-    def counted(self) -> Tensor:
-        """(n, I, 1), 1. where the aggregation counts a modality of an item."""
-        return self.has if self.missing == "skip" else torch.ones_like(self.has)
 
     def forward(self) -> list[Tensor]:
         """[m_1, ..., m_n], each (I, d)."""
@@ -81,6 +109,43 @@ class Projection(nn.Module):
                 linear(F.normalize(table))
                 for linear, table in zip(self.linears, self.tables, strict=True)
             ]
+        if self.shared is not None:
+            content = [self.shared(m) for m in content]
         if self.missing == "zero":
             content = [m * has for m, has in zip(content, self.has, strict=True)]
         return content
+
+    def auxiliary_loss(self, touched: Tensor) -> Tensor | None:
+        """The losses that `content` asks for, over the items of a batch.
+
+        autoencoder: mean squared distance of a linear map of m_j from L2norm(x_j), over the items
+        that have j, mean over j. contrast: symmetric InfoNCE between m_j and m_k over the items
+        that have both, mean over pairs.
+
+        Args:
+            touched: (I,) bool.
+        """
+        content = self() if self.content.autoencoder or self.content.contrast else []
+        has = (self.has[:, :, 0] > 0) & touched if content else self.has
+        errors, losses = [], []
+        if self.content.autoencoder:
+            for j, decode in enumerate(self.decoders):
+                rows = has[j].nonzero()[:, 0]
+                target: Tensor = getattr(self, self.targets[j])
+                if len(rows):
+                    restored = decode(_rows(content[j], rows))
+                    errors.append((restored - target[rows]).square().mean())
+        if self.content.contrast:
+            for j, k in combinations(range(len(content)), 2):
+                rows = (has[j] & has[k]).nonzero()[:, 0]
+                pair = _rows(content[j], rows), _rows(content[k], rows)
+                if len(rows):
+                    losses.append(info_nce(*pair, self.content.temperature))
+        terms = [self.content.autoencoder * torch.stack(errors).mean()] if errors else []
+        terms += [self.content.contrast * torch.stack(losses).mean()] if losses else []
+        return torch.stack(terms).sum() if terms else None
+
+
+def _rows(table: Tensor, rows: Tensor) -> Tensor:
+    # Not table[rows]: the backward of indexing adds in whatever order the threads come.
+    return F.embedding(rows, table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,46 +11,44 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.adam import Adam
+from model.config import Config
 from model.interactions import Interactions
-from model.lightgcn import LightGCN
-from model.losses import bpr, l2_of_touched
+from model.losses import bpr, sampled_softmax
 from model.metrics import evaluate
-from model.sampling import NegativeSampler
+from model.recommender import Recommender
+from model.sampling import Batch, BatchSampler
+from model.sparse import inner_products
 
 SELECTION = "ndcg@10"
 
-
-@dataclass(frozen=True)
-class Schedule:
-    """How to fit; names as under `train` in params.yaml."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    regularization: float
-    reject_positives: bool
-    patience: int
-    protocol: str = "validated"
+Row = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Fit:
     """What fitting leaves: one row an epoch, and the epoch whose weights the model now has."""
 
-    history: list[dict[str, float]]
+    history: list[Row]
     best_epoch: int
 
 
-def fit(
-    model: LightGCN,
-    train: Interactions,
-    validation: Interactions,
-    schedule: Schedule,
-    *,
-    seed: int,
-    on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
-) -> Fit:
-    """Fit `model` in place.
+@dataclass(frozen=True)
+class State:
+    """All that a fit needs to go on exactly as if it had never stopped.
+
+    Attributes:
+        tensors: parameters, the best epoch's, the optimizer's, the random generators'.
+        history: one row a finished epoch.
+        best_epoch: as in `Fit`.
+    """
+
+    tensors: dict[str, Tensor]
+    history: list[Row]
+    best_epoch: int
+
+
+class Fitter:
+    """Fits `model` in place, epoch by epoch.
 
     Under protocol `validated`, fitting stops after `patience` epochs without a better validation
     NDCG@10 and the model keeps the weights of the best epoch; under `published`, it runs all
@@ -58,87 +56,175 @@ def fit(
     is nothing to select by, and the last epoch is kept.
 
     Each row of the history holds epoch, train_loss, validation_loss, the validation metrics, and
-    alpha where the variant has one.
+    alpha where the variant has one. `seconds` holds each epoch's wall-clock time: it is no part
+    of a result.
     """
-    device = train.items.device
-    validated = schedule.protocol == "validated" and len(validation) > 0
-    sample = NegativeSampler(
-        train, reject_positives=schedule.reject_positives and schedule.protocol == "validated"
-    )
-    generator = torch.Generator(device).manual_seed(seed)
-    # One fixed draw, so that validation losses of different epochs compare.
-    validation_negatives = NegativeSampler(train | validation)(
-        validation.users, torch.Generator(device).manual_seed(seed)
-    )
-    optimizer = Adam(model.parameters(), schedule.learning_rate)
-    history: list[dict[str, float]] = []
-    best_epoch, best_state = 0, None
-    for epoch in range(1, schedule.epochs + 1):
-        loss = _epoch(model, train, sample, optimizer, schedule, generator)
-        row = {"epoch": epoch, "train_loss": loss}
-        row |= _validate(model, train, validation, validation_negatives)
-        if model.alpha is not None:
-            row["alpha"] = model.alpha
-        history.append(row)
-        on_epoch(row)
-        if not validated:
-            best_epoch = epoch
-        elif best_state is None or row[SELECTION] > history[best_epoch - 1][SELECTION]:
-            best_epoch, best_state = epoch, copy.deepcopy(model.state_dict())
-        elif epoch - best_epoch >= schedule.patience:
-            break
-    if best_state is not None:
-        model.load_state_dict(best_state)
-    return Fit(history, best_epoch)
+
+    def __init__(
+        self,
+        model: Recommender,
+        train: Interactions,
+        validation: Interactions,
+        config: Config,
+        seed: int,
+    ) -> None:
+        self.model, self.train, self.validation = model, train, validation
+        self.config, self.settings = config, config.train
+        published = config.protocol == "published"
+        self.validated = not published and len(validation) > 0
+        self.batches = BatchSampler(
+            train,
+            self.settings.batch_size,
+            self.settings.negatives,
+            reject_positives=self.settings.reject_positives and not published,
+        )
+        device = train.items.device
+        self.generator = torch.Generator(device).manual_seed(seed)
+        # Dropout draws from the global generator.
+        torch.manual_seed(seed)
+        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.optimizer = Adam(self.parameters.values(), self.settings.learning_rate)
+        self.history: list[Row] = []
+        self.seconds: list[float] = []
+        self.best_epoch = 0
+        self.best: dict[str, Tensor] = {}
+        # One fixed draw, so that validation losses of different epochs compare.
+        negatives = BatchSampler(train | validation, 1, self.settings.negatives,
+                                 reject_positives=True).sampler(
+            validation.users[:, None].expand(-1, self.settings.negatives),
+            torch.Generator(device).manual_seed(seed),
+        )  # fmt: skip
+        self.validation_batch = Batch.of(
+            validation.users,
+            torch.cat([validation.items[:, None], negatives], dim=1),
+            (train.n_users, train.n_items),
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left."""
+        epoch = len(self.history)
+        patient = not self.validated or epoch - self.best_epoch < self.settings.patience
+        return epoch >= self.settings.epochs or not patient
+
+    def run(
+        self,
+        on_epoch: Callable[[Row, float], None] = lambda row, seconds: None,
+        save: Callable[[State], None] = lambda state: None,
+    ) -> Fit:
+        """Run to the end and leave the chosen epoch's weights in the model.
+
+        Args:
+            on_epoch: told of every finished epoch: its row and its seconds.
+            save: told the state after every epoch that is not the last; the tensors are live, so
+                what is to be kept must be copied or written before it returns.
+        """
+        while not self.finished:
+            start = time.perf_counter()
+            self._epoch()
+            self.seconds.append(time.perf_counter() - start)
+            on_epoch(self.history[-1], self.seconds[-1])
+            if not self.finished:
+                save(self.state())
+        if self.best:
+            self._load(self.best)
+        self.model.eval()
+        return Fit(self.history, self.best_epoch)
+
+    def state(self) -> State:
+        """What `restore` takes; no copies."""
+        tensors = {f"parameter.{n}": p.detach() for n, p in self.parameters.items()}
+        tensors |= {f"best.{n}": p for n, p in self.best.items()}
+        tensors |= {f"adam.{n}": t for n, t in self.optimizer.state.items()}
+        tensors |= {"random": self.generator.get_state()}
+        tensors |= {f"dropout.{n}": t for n, t in _global_random_state().items()}
+        return State(tensors, self.history, self.best_epoch)
+
+    @torch.no_grad()
+    def restore(self, state: State) -> None:
+        """Go on from `state`, of a fit of the same model, data, configuration and seed."""
+        device = self.train.items.device
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in state.tensors.items():
+            group, _, rest = name.partition(".")
+            groups.setdefault(group, {})[rest] = tensor
+        self._load(groups["parameter"])
+        self.best = {n: t.to(device, copy=True) for n, t in groups.get("best", {}).items()}
+        for name, tensor in self.optimizer.state.items():
+            tensor.copy_(groups["adam"][name])
+        self.generator.set_state(groups["random"][""].cpu())
+        _set_global_random_state(groups["dropout"])
+        self.history, self.best_epoch = list(state.history), state.best_epoch
+
+    @torch.no_grad()
+    def _load(self, values: dict[str, Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.copy_(values[name])
+
+    def _epoch(self) -> None:
+        epoch = len(self.history) + 1
+        row: Row = {"epoch": epoch, "train_loss": self._pass(epoch)}
+        row |= self._validate()
+        if self.model.alpha is not None:
+            row["alpha"] = self.model.alpha
+        self.history.append(row)
+        if not self.validated:
+            self.best_epoch = epoch
+        elif not self.best or row[SELECTION] > self.history[self.best_epoch - 1][SELECTION]:
+            self.best_epoch = epoch
+            self.best = {n: p.detach().clone() for n, p in self.parameters.items()}
+
+    def _pass(self, epoch: int) -> float:
+        """Once over the training edges; the mean ranking loss per edge."""
+        self.model.train()
+        self.model.begin_epoch()
+        self.optimizer.learning_rate = self.model.learning_rate(epoch)
+        total = torch.zeros((), dtype=torch.float64, device=self.train.items.device)
+        for batch in self.batches.epoch(self.generator):
+            total += self.step(batch).double() * len(batch)
+        return float(total) / len(self.train)
+
+    def step(self, batch: Batch) -> Tensor:
+        """One training step; its ranking loss, detached."""
+        users, items = self.model()
+        loss = self._ranking_loss(users, items, batch)
+        objective, auxiliary = loss, self.model.auxiliary_loss(users, items, batch)
+        if auxiliary is not None:
+            objective = loss + auxiliary
+        self.optimizer.zero_grad()
+        objective.backward()
+        self.model.regularize(batch)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _ranking_loss(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor:
+        if self.settings.loss == "softmax":
+            users, items = F.normalize(users), F.normalize(items)
+        scores = inner_products(batch.pattern, users, items).view(batch.items.shape)
+        if self.settings.loss == "softmax":
+            return sampled_softmax(scores, self.settings.temperature)
+        return bpr(scores)
+
+    @torch.inference_mode()
+    def _validate(self) -> Row:
+        """Validation loss and metrics; nothing where there are no validation interactions."""
+        if not len(self.validation):
+            return {}
+        self.model.eval()
+        users, items = self.model()
+        loss = self._ranking_loss(users, items, self.validation_batch)
+        metrics = evaluate(users, items, seen=self.train, relevant=self.validation)
+        return {"validation_loss": float(loss)} | {n: float(v.mean()) for n, v in metrics.items()}
 
 
-def _epoch(
-    model: LightGCN,
-    train: Interactions,
-    sample: NegativeSampler,
-    optimizer: Adam,
-    schedule: Schedule,
-    generator: torch.Generator,
-) -> float:
-    """One pass over the training edges in random order; the mean BPR loss per edge."""
-    device = train.items.device
-    total = torch.zeros((), dtype=torch.float64, device=device)
-    order = torch.randperm(len(train), generator=generator, device=device)
-    for batch in order.split(schedule.batch_size):
-        users, positives = train.users[batch], train.items[batch]
-        negatives = sample(users, generator)
-        all_users, all_items = model()
-        loss = bpr(*_scores(all_users, all_items, users, positives, negatives))
-        total += loss.detach().double() * len(batch)
-        if schedule.regularization:
-            nodes = torch.cat([users, positives + model.n_users, negatives + model.n_users])
-            loss = loss + schedule.regularization * l2_of_touched(
-                model.embedding, nodes, len(batch)
-            )
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return float(total) / len(train)
+def _global_random_state() -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
 
 
-@torch.inference_mode()
-def _validate(
-    model: LightGCN, train: Interactions, validation: Interactions, negatives: Tensor
-) -> dict[str, float]:
-    """Validation loss and metrics; nothing where there are no validation interactions."""
-    if not len(validation):
-        return {}
-    users, items = model()
-    loss = bpr(*_scores(users, items, validation.users, validation.items, negatives))
-    metrics = evaluate(users, items, seen=train, relevant=validation)
-    return {"validation_loss": float(loss)} | {n: float(v.mean()) for n, v in metrics.items()}
-
-
-def _scores(
-    all_users: Tensor, all_items: Tensor, users: Tensor, positives: Tensor, negatives: Tensor
-) -> tuple[Tensor, Tensor]:
-    """(B,) scores of (u, i) and of (u, j)."""
-    # Not all_users[users]: the backward of indexing adds in whatever order the threads come.
-    u = F.embedding(users, all_users)
-    i, j = F.embedding(positives, all_items), F.embedding(negatives, all_items)
-    return (u * i).sum(1), (u * j).sum(1)
+def _set_global_random_state(state: dict[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"].cpu())
+    if "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu())

@@ -1,33 +1,41 @@
-"""The user-item graph: one symmetric CSR matrix, normalised once."""
-
-import warnings
+"""The user-item graph as users x items matrices, built once from the training edges."""
 
 import torch
 from torch import Tensor
 
+from model.interactions import Interactions
+from model.sparse import Pattern, SparseMatrix
 
-def normalized_adjacency(users: Tensor, items: Tensor, n_users: int, n_items: int) -> Tensor:
-    r"""Â = D^-1/2 A D^-1/2 of the bipartite graph, without self-loops (LightGCN, eq. 4-5).
 
-    Node u is user u, node n_users + i is item i. Rows of degree 0 stay 0.
+def normalized_graph(
+    train: Interactions, user_exponent: float = 0.5, item_exponent: float = 0.5
+) -> SparseMatrix:
+    r"""R̂ = D_U^-p R D_I^-q (LightGCN, eq. 4-5, p = q = 1/2), (U, I).
 
-    Args:
-        users, items: (E,) int64, the training edges, each once.
-        n_users, n_items: the number of nodes on each side.
-
-    Returns:
-        (n_users + n_items, n_users + n_items) float32 sparse CSR, symmetric.
+    The bipartite adjacency is Â = [[0, R̂], [R̂^T, 0]]: symmetric, no self-loops; users and items
+    without edges have empty rows.
     """
-    n = n_users + n_items
-    rows = torch.cat([users, items + n_users])
-    columns = torch.cat([items + n_users, users])
-    order = torch.argsort(rows * n + columns)
-    rows, columns = rows[order], columns[order]
-    degree = torch.bincount(rows, minlength=n)
-    offsets = torch.zeros(n + 1, dtype=torch.int64, device=rows.device)
-    torch.cumsum(degree, 0, out=offsets[1:])
-    scale = degree.double().clamp(min=1).rsqrt()
-    values = (scale[rows] * scale[columns]).float()
-    with warnings.catch_warnings():  # torch calls its CSR support a beta at every first use
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.sparse_csr_tensor(offsets, columns, values, (n, n), check_invariants=True)
+    of_users, of_items = degrees(train)
+    values = of_users[train.users] ** -user_exponent * of_items[train.items] ** -item_exponent
+    return SparseMatrix(pattern_of(train), values.float())
+
+
+def mean_graphs(train: Interactions) -> tuple[SparseMatrix, SparseMatrix]:
+    """The means over neighbours: D_U^-1 R (U, I) and D_I^-1 R^T (I, U)."""
+    of_users, of_items = degrees(train)
+    pattern = pattern_of(train)
+    return (
+        SparseMatrix(pattern, of_users[train.users].reciprocal().float()),
+        SparseMatrix(pattern.T, of_items[train.items].reciprocal().float()[pattern.order]),
+    )
+
+
+def pattern_of(train: Interactions) -> Pattern:
+    """Where R has its ones."""
+    return Pattern.of(train.users, train.items, (train.n_users, train.n_items))
+
+
+def degrees(train: Interactions) -> tuple[Tensor, Tensor]:
+    """(U,) and (I,) float64."""
+    of_items = torch.bincount(train.items, minlength=train.n_items)
+    return train.degrees().double(), of_items.double()

@@ -1,68 +1,49 @@
 """LightGCN, and the one place where late fusion differs from it: `fuse`."""
 
-from __future__ import annotations
+from torch import Tensor
 
-from dataclasses import dataclass, field
-
-import torch
-from torch import Tensor, nn
-
-from model.features import Modality
+from model.config import Config
+from model.graph import normalized_graph
 from model.propagation import propagate
+from model.recommender import Catalogue, Recommender, regularize_rows, xavier_tables
+from model.sampling import Batch
 
 
-@dataclass(frozen=True)
-class Config:
-    """What a variant may depend on besides the data; names as in params.yaml."""
+class LightGCN(Recommender):
+    """E^(0), propagation and layer combination (eq. 4-7); subclasses fuse content into the items.
 
-    dimension: int
-    layers: int
-    aggregate: str = "mean"
-    propagation: str = "bipartite"
-    projection: str = "fixed"
-    missing: str = "skip"
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """What a model is built on: the size of both sides, the graph, the items' content."""
-
-    n_users: int
-    n_items: int
-    adjacency: Tensor
-    modalities: list[Modality] = field(default_factory=list)
-
-
-class LightGCN(nn.Module):
-    """E^(0), propagation and layer mean (eq. 4-7); subclasses fuse content into the items.
-
-    Users are never fused. Parameters are drawn from torch's global generator.
+    Users are never fused.
     """
 
     def __init__(self, catalogue: Catalogue, config: Config) -> None:
-        super().__init__()
-        self.config = config
-        self.n_users, self.n_items = catalogue.n_users, catalogue.n_items
-        self.adjacency = catalogue.adjacency
-        # (U + I, d), Xavier-uniform over the whole table, as in PyG's LightGCN.
-        self.embedding = nn.Parameter(torch.empty(self.n_users + self.n_items, config.dimension))
-        nn.init.xavier_uniform_(self.embedding)
+        super().__init__(catalogue, config)
+        train = config.train
+        self.graph = normalized_graph(catalogue.train, train.user_exponent, train.item_exponent)
+        self.user_embedding, self.item_embedding = xavier_tables(
+            self.n_users, self.n_items, train.dimension
+        )
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Users (U, d) and items (I, d); the score of (u, i) is their inner product (eq. 8)."""
+        users, items = self.collaborative()
+        return users, self.fuse(items)
+
+    def collaborative(self) -> tuple[Tensor, Tensor]:
+        """The propagated embeddings of users (U, d) and items (I, d)."""
+        users, items = self.user_embedding, self.item_embedding
         if self.config.propagation == "published":
             # The published code's edges ran one way only, so every message vanished.
-            propagated = self.embedding / (self.config.layers + 1)
-        else:
-            propagated = propagate(self.adjacency, self.embedding, self.config.layers)
-        users, items = propagated.split([self.n_users, self.n_items])
-        return users, self.fuse(items)
+            return users / (self.config.layers + 1), items / (self.config.layers + 1)
+        return propagate(self.graph, users, items, self.config.layer_weights)
 
     def fuse(self, items: Tensor) -> Tensor:
         """Collaborative items (I, d) → fused items (I, d); LightGCN alone changes nothing."""
         return items
 
-    @property
-    def alpha(self) -> float | None:
-        """The learned weight of the collaborative embedding, where a variant has one."""
-        return None
+    def regularize(self, batch: Batch) -> None:
+        """lambda ||E^(0)[unique nodes]||^2 / B (eq. 9, as PyG's LightGCN takes it)."""
+        strength = self.config.train.regularization / len(batch)
+        if strength:
+            tables = (self.user_embedding, self.item_embedding)
+            for table, touched in zip(tables, batch.touched, strict=True):
+                regularize_rows(table, touched, strength)

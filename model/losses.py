@@ -1,22 +1,36 @@
-"""Losses over sampled triples."""
+"""Losses over sampled candidates, and between paired embeddings."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
-def bpr(positive: Tensor, negative: Tensor) -> Tensor:
-    """-mean ln sigma(s_ui - s_uj) (eq. 9) of scores (B,) and (B,); a scalar."""
-    return F.softplus(negative - positive).mean()
-
-
-def l2_of_touched(embedding: Tensor, nodes: Tensor, batch_size: int) -> Tensor:
-    """||E^(0)[unique nodes]||^2 / B, the regulariser of eq. 9 as PyG's LightGCN takes it.
+def bpr(scores: Tensor) -> Tensor:
+    """-mean ln sigma(s_ui - s_uj) (eq. 9).
 
     Args:
-        embedding: (N, d), E^(0).
-        nodes: (M,) int64, users, positives and negatives of the batch; repeats count once.
-        batch_size: B.
+        scores: (B, 1 + n), the positive's first, then n negatives'; n = 1 in the paper.
     """
-    touched = embedding.new_zeros(len(embedding), 1)
-    touched[nodes] = 1
-    return (embedding * touched).square().sum() / batch_size
+    return F.softplus(scores[:, 1:] - scores[:, :1]).mean()
+
+
+def sampled_softmax(cosines: Tensor, temperature: float) -> Tensor:
+    """-mean ln softmax(cos / tau) of the positive among the sampled (Wu et al., 2024, eq. 5).
+
+    Args:
+        cosines: (B, 1 + n), the positive's first, then n negatives'.
+        temperature: tau > 0.
+    """
+    return -F.log_softmax(cosines / temperature, dim=1)[:, 0].mean()
+
+
+def info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:
+    """Symmetric NCE of M pairs: (CE(S, diagonal) + CE(S^T, diagonal)) / 2, S = cosines / tau.
+
+    Args:
+        left, right: (M, d) each; row r of one belongs to row r of the other.
+        temperature: tau > 0.
+    """
+    similarity = F.normalize(left) @ F.normalize(right).T / temperature
+    target = torch.arange(len(left), device=left.device)
+    return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.T, target)) / 2

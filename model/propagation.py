@@ -1,44 +1,58 @@
 """LightGCN's propagation as one differentiable step with an explicit backward."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from model.sparse import SparseMatrix
+
 
 class _Propagate(torch.autograd.Function):
-    """The mean of E, ÂE, ..., Â^K E. It is linear and Â = Â^T, so it is its own backward."""
+    """sum_k a_k Â^k E. It is linear and Â = Â^T, so it is its own backward."""
 
     @staticmethod
-    def forward(ctx: Any, adjacency: Tensor, embeddings: Tensor, layers: int) -> Tensor:
-        ctx.adjacency, ctx.layers = adjacency, layers
-        return _layer_mean(adjacency, embeddings, layers)
+    def forward(
+        ctx: Any, graph: SparseMatrix, users: Tensor, items: Tensor, weights: Sequence[float]
+    ) -> tuple[Tensor, Tensor]:
+        ctx.graph, ctx.weights = graph, weights
+        return _combine(graph, users, items, weights)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
-        return None, _layer_mean(ctx.adjacency, gradients[0].contiguous(), ctx.layers), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor, None]:
+        users, items = _combine(ctx.graph, gradients[0], gradients[1], ctx.weights)
+        return None, users, items, None
 
 
-def _layer_mean(adjacency: Tensor, embeddings: Tensor, layers: int) -> Tensor:
-    """(1/(K+1)) sum_k Â^k E by Horner's rule: K products, no stack of layers."""
-    total = embeddings
-    for _ in range(layers):
-        total = torch.addmm(embeddings, adjacency, total)
-    return total / (layers + 1)
+def _combine(
+    graph: SparseMatrix, users: Tensor, items: Tensor, weights: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """Horner's rule, a_0 E + Â (a_1 E + Â (...)): K products, no stack of layers."""
+    first, *others = reversed(weights)
+    u, i = users, items
+    for depth, weight in enumerate(others):
+        u, i = graph.times(i), graph.transposed_times(u)
+        if depth == 0 and first != 1:
+            u, i = u.mul_(first), i.mul_(first)
+        u, i = u.add_(users, alpha=weight), i.add_(items, alpha=weight)
+    return (u, i) if others else (users * first, items * first)
 
 
-def propagate(adjacency: Tensor, embeddings: Tensor, layers: int) -> Tensor:
-    r"""(1/(K+1)) \sum_{k=0}^K Â^k E^(0) (eq. 4-7 with a_k = 1/(K+1)).
+def propagate(
+    graph: SparseMatrix, users: Tensor, items: Tensor, weights: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    r"""\sum_{k=0}^K a_k Â^k E^(0) (eq. 4-7).
 
     Args:
-        adjacency: (N, N) symmetric sparse CSR from `normalized_adjacency`.
-        embeddings: (N, d), E^(0).
-        layers: K >= 0; 0 returns E^(0), which is matrix factorisation.
+        graph: R̂ (U, I) from `normalized_graph`; Â = [[0, R̂], [R̂^T, 0]].
+        users, items: (U, d) and (I, d), E^(0).
+        weights: a_0..a_K; one weight of 1 returns E^(0), which is matrix factorisation.
 
     Returns:
-        (N, d), differentiable in `embeddings`.
+        (U, d) and (I, d), differentiable in `users` and `items`.
     """
-    if layers == 0:
-        return embeddings
-    result: Tensor = _Propagate.apply(adjacency, embeddings, layers)
+    if tuple(weights) == (1,):
+        return users, items
+    result: tuple[Tensor, Tensor] = _Propagate.apply(graph, users, items, tuple(weights))
     return result

@@ -1,9 +1,44 @@
-"""Uniform negatives for BPR."""
+"""Batches of training edges with uniform negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from model.interactions import Interactions
+from model.sparse import Pattern
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B training edges and their negatives.
+
+    Attributes:
+        users: (B,) int64, non-decreasing.
+        items: (B, 1 + n) int64, the positive first, then n negatives.
+        pattern: the B (1 + n) pairs as a (U, I) sparse pattern, in the order of `items`.
+    """
+
+    users: Tensor
+    items: Tensor
+    pattern: Pattern
+
+    @classmethod
+    def of(cls, users: Tensor, items: Tensor, shape: tuple[int, int]) -> Batch:
+        """From `users` (B,), non-decreasing, and `items` (B, 1 + n)."""
+        rows = users.repeat_interleave(items.shape[1])
+        return cls(users, items, Pattern.of(rows, items.flatten(), shape))
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def touched(self) -> tuple[Tensor, Tensor]:
+        """(U,) and (I,) bool, the nodes that the batch names."""
+        return self.pattern.offsets.diff() > 0, self.pattern.transposed_offsets.diff() > 0
 
 
 class NegativeSampler:
@@ -24,7 +59,7 @@ class NegativeSampler:
         self.free = self.n_items - interactions.degrees()  # (U,) items that are not positive
 
     def __call__(self, users: Tensor, generator: torch.Generator) -> Tensor:
-        """(B,) users → (B,) int64 items, one negative each."""
+        """Users of any shape → int64 items of that shape, one negative each."""
         uniform = torch.rand(users.shape, generator=generator, device=users.device,
                              dtype=torch.float64)  # fmt: skip
         if not self.reject_positives:
@@ -34,3 +69,24 @@ class NegativeSampler:
         found = torch.searchsorted(self.keys, users * (self.n_items + 1) + ranks, right=True)
         items = ranks + found - self.offsets[users]
         return torch.where(free > 0, items, (uniform * self.n_items).long())
+
+
+class BatchSampler:
+    """Cuts the training edges, in a new random order every epoch, into batches."""
+
+    def __init__(
+        self, train: Interactions, batch_size: int, negatives: int, *, reject_positives: bool
+    ) -> None:
+        self.train, self.batch_size, self.negatives = train, batch_size, negatives
+        self.sampler = NegativeSampler(train, reject_positives=reject_positives)
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
+        """Every edge once; the last batch may be smaller."""
+        train = self.train
+        order = torch.randperm(len(train), generator=generator, device=train.items.device)
+        for edges in order.split(self.batch_size):
+            edges = edges.sort().values  # edges are sorted by user
+            users = train.users[edges]
+            negatives = self.sampler(users[:, None].expand(-1, self.negatives), generator)
+            items = torch.cat([train.items[edges][:, None], negatives], dim=1)
+            yield Batch.of(users, items, (train.n_users, train.n_items))

@@ -11,7 +11,6 @@ that it finished.
 import hashlib
 import json
 import logging
-import os
 import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,8 +39,8 @@ def fingerprint(metadata: Mapping[str, str]) -> str:
 
 
 def folder() -> Path:
-    """Where caches lie; experiments in temporary folders share the repository's."""
-    return Path(os.environ.get("DVC_ROOT", ".")) / paths.CACHE
+    """Where caches lie."""
+    return paths.of_repository(paths.CACHE)
 
 
 class VectorCache:

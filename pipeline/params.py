@@ -1,7 +1,6 @@
 """params.yaml, read and checked in one place: every key and value, before any work is done."""
 
 import difflib
-import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -13,35 +12,12 @@ from ruamel.yaml.error import YAMLError
 
 from encoders import MODALITIES, encoder_classes
 from encoders.base import PRECISIONS
+from model.config import AGGREGATES, PROJECTIONS, PROPAGATIONS, PROTOCOLS, OneOf, Range, Train
 from model.variants import VARIANTS
 from pipeline.files import InputError
 
 PARAMS = Path("params.yaml")
 WEIGHTS = ("bundled", "pretrained")
-AGGREGATES = ("mean", "sum", "max", "min", "prod")
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """The values that a parameter takes."""
-
-    choices: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Range:
-    """The numbers that a parameter takes: [low, high], or (low, high] with `above`."""
-
-    low: float
-    high: float = math.inf
-    above: bool = False
-
-    def __contains__(self, value: float) -> bool:
-        return (self.low < value if self.above else self.low <= value) and value <= self.high
-
-    def __str__(self) -> str:
-        low = f"{'above' if self.above else 'at least'} {self.low}"
-        return low if self.high == math.inf else f"{low} and at most {self.high}"
 
 
 @dataclass(frozen=True)
@@ -76,20 +52,6 @@ class Encode:
 
 
 @dataclass(frozen=True)
-class Train:
-    """Fitting, shared by `train` and `study`."""
-
-    dimension: Annotated[int, Range(1)]
-    epochs: Annotated[int, Range(1)]
-    batch_size: Annotated[int, Range(1)]
-    learning_rate: Annotated[float, Range(0, above=True)]
-    regularization: Annotated[float, Range(0)]
-    reject_positives: bool
-    patience: Annotated[int, Range(1)]
-    missing: Annotated[str, OneOf(("skip", "zero", "mean"))]
-
-
-@dataclass(frozen=True)
 class Study:
     """The grid that `study@<variant>` runs: layers x seeds in one process a variant."""
 
@@ -106,9 +68,9 @@ class Params:
     fusion: Annotated[str, OneOf(tuple(VARIANTS))]
     aggregate: Annotated[str, OneOf(AGGREGATES)]
     layers: Annotated[int, Range(0)]
-    propagation: Annotated[str, OneOf(("bipartite", "published"))]
-    projection: Annotated[str, OneOf(("fixed", "learned"))]
-    protocol: Annotated[str, OneOf(("validated", "published"))]
+    propagation: Annotated[str, OneOf(PROPAGATIONS)]
+    projection: Annotated[str, OneOf(PROJECTIONS)]
+    protocol: Annotated[str, OneOf(PROTOCOLS)]
     weights: str
     seed: Annotated[int, Range(0)]
     device: Annotated[str, OneOf(("auto", "cpu", "cuda"))]
@@ -142,6 +104,13 @@ def _check_across(params: Params) -> None:
         raise InputError(
             f"{PARAMS}: prepare.validation + prepare.test is {share}; below 1 is valid, "
             "the rest is for training"
+        )
+    deepest, given = max(params.layers, *params.study.layers), params.train.layer_weights
+    if given and len(given) <= deepest:
+        raise _invalid(
+            "train.layer_weights",
+            list(given),
+            [f"[], or {deepest + 1} weights for {deepest} layers"],
         )
     for modality, entry in params.encode.items():
         valid = [n for n, encoder in encoder_classes().items() if encoder.modality == modality]
@@ -186,6 +155,10 @@ def _value(hint: Any, raw: Any, key: str) -> Any:
         if absent := [m for m in MODALITIES if m not in raw]:
             raise InputError(f"{PARAMS}: missing {', '.join(_join(key, m) for m in absent)}")
         return {m: _value(arguments[1], raw[m], _join(key, m)) for m in MODALITIES}
+    if origin is tuple:
+        if not isinstance(raw, list):
+            raise _invalid(key, raw, ["a list, [] for the default"])
+        return tuple(_value(arguments[0], value, key) for value in raw)
     if origin is list:
         if not isinstance(raw, list) or not raw:
             raise _invalid(key, raw, ["a list of at least one value"])

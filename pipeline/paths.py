@@ -1,5 +1,6 @@
 """Where every file lies, relative to the repository's root."""
 
+import os
 from pathlib import Path
 
 SAMPLE = Path("data/raw/sample")
@@ -12,6 +13,7 @@ MANIFESTS = PREPARED / "manifests"
 
 EMBEDDINGS = Path("data/embeddings")
 CACHE = Path(".cache/vectors")
+FITS = Path(".cache/fits")
 MODEL = Path("data/models/recommender.safetensors")
 STUDY = Path("data/study")
 
@@ -40,3 +42,8 @@ def embeddings_path(modality: str) -> Path:
 def failures_path(modality: str) -> Path:
     """The items that the encoder of a modality could not encode, and why."""
     return EMBEDDINGS / f"{modality}.failures.csv"
+
+
+def of_repository(path: Path) -> Path:
+    """`path` in the repository itself; experiments in temporary folders share what lies there."""
+    return Path(os.environ.get("DVC_ROOT", ".")) / path

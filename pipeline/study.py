@@ -10,12 +10,11 @@ import sys
 from typing import Any
 
 import pyarrow as pa
-import torch
 
 from model.fitting import SELECTION
 from model.variants import VARIANTS
 from pipeline import paths
-from pipeline.device import resolve_device
+from pipeline.device import keep_freed_memory
 from pipeline.files import InputError, run, write_csv
 from pipeline.params import Params, load
 from pipeline.train import Dataset, load_dataset, train_cell
@@ -53,9 +52,8 @@ def main() -> None:
     if len(sys.argv) != 2 or sys.argv[1] not in VARIANTS:
         raise InputError(f"usage: python -m pipeline.study {{{','.join(VARIANTS)}}}")
     variant = sys.argv[1]
-    results, history = study(
-        load_dataset(torch.device(resolve_device(params.device))), params, variant
-    )
+    keep_freed_memory()
+    results, history = study(load_dataset(), params, variant)
     folder = paths.STUDY / variant
     write_csv(folder / "results.csv", pa.Table.from_pylist(results))
     write_csv(folder / "history.csv", pa.Table.from_pylist(history))

@@ -18,15 +18,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from encoders import MODALITIES
+from model.config import Config
 from model.features import Modality
-from model.fitting import SELECTION, Fit, Schedule, fit
-from model.graph import normalized_adjacency
+from model.fitting import SELECTION, Fit, Fitter, Row
 from model.interactions import Interactions
-from model.lightgcn import Catalogue, Config, LightGCN
 from model.metrics import evaluate
+from model.recommender import Catalogue, Recommender
 from model.variants import variant_class
 from pipeline import paths
-from pipeline.device import resolve_device
+from pipeline.checkpoint import Checkpoint
+from pipeline.device import keep_freed_memory, resolve_device
 from pipeline.embeddings import read_embeddings
 from pipeline.files import InputError, atomic_write, run, write_csv
 from pipeline.params import Params, load
@@ -36,10 +37,9 @@ log = logging.getLogger("train")
 
 @dataclass(frozen=True)
 class Dataset:
-    """The prepared catalogue on one device."""
+    """The prepared catalogue, on the CPU."""
 
     catalogue: Catalogue
-    train: Interactions
     validation: Interactions
     test: Interactions
 
@@ -48,14 +48,14 @@ class Dataset:
 class Cell:
     """One fitted model: what `train` keeps and a study makes many of."""
 
-    model: LightGCN
+    model: Recommender
     users: Tensor
     items: Tensor
     fit: Fit
     metrics: dict[str, dict[str, float]]
 
 
-def load_dataset(device: torch.device) -> Dataset:
+def load_dataset() -> Dataset:
     """Read what `prepare` and `encode` wrote. A modality that no item has is left out."""
     item_ids = pq.read_table(paths.ITEMS, columns=["item_id"])["item_id"].to_pylist()
     n_users, n_items = pq.read_metadata(paths.USERS).num_rows, len(item_ids)
@@ -63,7 +63,7 @@ def load_dataset(device: torch.device) -> Dataset:
     def interactions(name: str) -> Interactions:
         table = pq.read_table(paths.split_path(name))
         users, items = (torch.from_numpy(table[c].to_numpy().copy()) for c in ("user", "item"))
-        return Interactions.of(users, items, n_users, n_items).to(device)
+        return Interactions.of(users, items, n_users, n_items)
 
     index = {item_id: row for row, item_id in enumerate(item_ids)}
     modalities = []
@@ -81,12 +81,9 @@ def load_dataset(device: torch.device) -> Dataset:
         vectors[rows] = embeddings
         present = torch.zeros(n_items, dtype=torch.bool)
         present[rows] = True
-        modalities.append(Modality(name, vectors.to(device), present.to(device)))
-    train = interactions("train")
-    adjacency = normalized_adjacency(train.users, train.items, n_users, n_items)
+        modalities.append(Modality(name, vectors, present))
     return Dataset(
-        Catalogue(n_users, n_items, adjacency, modalities),
-        train,
+        Catalogue(interactions("train"), modalities),
         interactions("validation"),
         interactions("test"),
     )
@@ -95,55 +92,54 @@ def load_dataset(device: torch.device) -> Dataset:
 def train_cell(
     dataset: Dataset, params: Params, variant: str, layers: int, seed: int, label: str
 ) -> Cell:
-    """Build, fit and evaluate one model. The same arguments give the same bytes."""
+    """Build, fit and evaluate one model; a fit that was cut off goes on where it was.
+
+    The same arguments give the same bytes on the same machine.
+    """
     config = Config(
-        dimension=params.train.dimension,
         layers=layers,
+        train=params.train,
         aggregate=params.aggregate,
         propagation=params.propagation,
         projection=params.projection,
-        missing=params.train.missing,
-    )
-    schedule = Schedule(
-        epochs=params.train.epochs,
-        batch_size=params.train.batch_size,
-        learning_rate=params.train.learning_rate,
-        regularization=params.train.regularization,
-        reject_positives=params.train.reject_positives,
-        patience=params.train.patience,
         protocol=params.protocol,
     )
-    device = dataset.train.items.device
+    device = torch.device(resolve_device(params.device))
     torch.manual_seed(seed)
     # Built on the CPU, so that every device starts from the same numbers.
-    model = variant_class(variant)(_on(dataset.catalogue, torch.device("cpu")), config).to(device)
-    model.adjacency = dataset.catalogue.adjacency
-    with tqdm(total=schedule.epochs, desc=label, unit="epoch", disable=None, leave=False) as bar:
+    model = variant_class(variant)(dataset.catalogue, config).to(device)
+    train, validation = dataset.catalogue.train.to(device), dataset.validation.to(device)
+    fitter = Fitter(model, train, validation, config, seed)
+    checkpoint = Checkpoint(variant, config, seed, dataset.catalogue, dataset.validation, device)
+    if (state := checkpoint.load()) is not None:
+        fitter.restore(state)
+    with tqdm(
+        total=config.train.epochs,
+        initial=len(fitter.history),
+        desc=label,
+        unit="epoch",
+        disable=None,
+        leave=False,
+    ) as bar:
 
-        def show(row: dict[str, float]) -> None:
-            bar.set_postfix(loss=row["train_loss"], ndcg=row.get(SELECTION, float("nan")))
+        def show(row: Row, seconds: float) -> None:
+            bar.set_postfix(
+                loss=row["train_loss"], ndcg=row.get(SELECTION, float("nan")), seconds=seconds
+            )
             bar.update()
 
-        fitted = fit(model, dataset.train, dataset.validation, schedule, seed=seed, on_epoch=show)
+        fitted = fitter.run(show, checkpoint.save)
+    checkpoint.remove()
     with torch.inference_mode():
         users, items = model()
-    seen = dataset.train
+    seen = train
     metrics = {}
-    for name, relevant in (("validation", dataset.validation), ("test", dataset.test)):
+    for name, relevant in (("validation", validation), ("test", dataset.test.to(device))):
         if len(relevant):
             per_user = evaluate(users, items, seen=seen, relevant=relevant)
             metrics[name] = {metric: float(values.mean()) for metric, values in per_user.items()}
         seen = seen | relevant
     return Cell(model, users, items, fitted, metrics)
-
-
-def _on(catalogue: Catalogue, device: torch.device) -> Catalogue:
-    modalities = [
-        Modality(m.name, m.vectors.to(device), m.present.to(device)) for m in catalogue.modalities
-    ]
-    return Catalogue(
-        catalogue.n_users, catalogue.n_items, catalogue.adjacency.to(device), modalities
-    )
 
 
 def history_table(rows: list[dict[str, float]]) -> pa.Table:
@@ -153,7 +149,8 @@ def history_table(rows: list[dict[str, float]]) -> pa.Table:
 
 def main() -> None:
     params = load()
-    dataset = load_dataset(torch.device(resolve_device(params.device)))
+    keep_freed_memory()
+    dataset = load_dataset()
     cell = train_cell(dataset, params, params.fusion, params.layers, params.seed, params.fusion)
     tensors = cell.model.state_dict() | {"users": cell.users, "items": cell.items}
     description = {

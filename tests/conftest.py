@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from model.features import Modality
-from model.graph import normalized_adjacency
 from model.interactions import Interactions
-from model.lightgcn import Catalogue
+from model.recommender import Catalogue
 
 # Worker processes are forked from a server that imports what they need, from any folder.
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
@@ -23,8 +22,7 @@ def random_interactions(users: int, items: int, edges: int, seed: int) -> Intera
 
 
 def catalogue_of(train: Interactions, *modalities: Modality) -> Catalogue:
-    adjacency = normalized_adjacency(train.users, train.items, train.n_users, train.n_items)
-    return Catalogue(train.n_users, train.n_items, adjacency, list(modalities))
+    return Catalogue(train, list(modalities))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Selection by validation, the published protocol, the loss."""
+"""Selection by validation, the published protocol, exact resumption, losses."""
 
 from dataclasses import replace
 
@@ -7,27 +7,44 @@ import torch
 from conftest import catalogue_of, random_interactions
 
 from model.adam import Adam
-from model.fitting import Schedule, fit
+from model.config import Config, Early, Train
+from model.features import Modality
+from model.fitting import Fit, Fitter, State
 from model.interactions import Interactions
-from model.lightgcn import Config, LightGCN
-from model.losses import bpr, l2_of_touched
+from model.losses import bpr, info_nce, sampled_softmax
 from model.metrics import evaluate
+from model.recommender import Recommender
+from model.sampling import Batch
+from model.variants import VARIANTS, variant_class
 
-SCHEDULE = Schedule(
-    epochs=60, batch_size=50, learning_rate=0.02, regularization=0.0, reject_positives=True,
-    patience=5,
+SETTINGS = Train(
+    dimension=8, epochs=60, batch_size=50, learning_rate=0.02, regularization=0.0, patience=5,
+    early=Early(dropout=0.5),
 )  # fmt: skip
+CONFIG = Config(1, SETTINGS)
 
 
-def fitted(schedule: Schedule) -> tuple[LightGCN, Interactions, Interactions, object]:
-    train, validation = random_interactions(20, 30, 150, 0), random_interactions(20, 30, 50, 1)
+def data() -> tuple[Interactions, Interactions]:
+    return random_interactions(20, 30, 150, 0), random_interactions(20, 30, 50, 1)
+
+
+def fitter_of(config: Config, variant: str = "none") -> Fitter:
+    train, validation = data()
+    generator = torch.Generator().manual_seed(0)
+    content = Modality("text", torch.randn(30, 5, generator=generator), torch.arange(30) > 3)
     torch.manual_seed(0)
-    model = LightGCN(catalogue_of(train), Config(8, 1))
-    return model, train, validation, fit(model, train, validation, schedule, seed=0)
+    model = variant_class(variant)(catalogue_of(train, content), config)
+    return Fitter(model, train, validation, config, seed=0)
+
+
+def fitted(config: Config) -> tuple[Recommender, Fit]:
+    fitter = fitter_of(config)
+    return fitter.model, fitter.run()
 
 
 def test_keeps_the_best_epoch_and_stops_patience_later() -> None:
-    model, train, validation, result = fitted(SCHEDULE)
+    model, result = fitted(CONFIG)
+    train, validation = data()
     ndcg = [row["ndcg@10"] for row in result.history]
     assert result.best_epoch == ndcg.index(max(ndcg)) + 1
     assert len(ndcg) == min(60, result.best_epoch + 5)
@@ -37,38 +54,126 @@ def test_keeps_the_best_epoch_and_stops_patience_later() -> None:
     assert float(now) == pytest.approx(max(ndcg), abs=1e-12)
 
 
+PUBLISHED = replace(CONFIG, protocol="published", train=replace(SETTINGS, epochs=30))
+
+
 def test_published_protocol_runs_to_the_last_epoch() -> None:
-    *_, result = fitted(replace(SCHEDULE, protocol="published", epochs=30))
+    _, result = fitted(PUBLISHED)
     assert result.best_epoch == len(result.history) == 30
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_cut_off_and_taken_up_gives_the_same_bytes(variant: str) -> None:
+    config = replace(CONFIG, train=replace(SETTINGS, epochs=9, patience=9))
+    whole = fitter_of(config, variant)
+    whole.run()
+    for cut in (1, 4, 8):
+        kept: list[State] = []
+
+        def keep(state: State, cut: int = cut, kept: list[State] = kept) -> None:
+            if len(state.history) == cut:
+                tensors = {n: t.clone() for n, t in state.tensors.items()}
+                kept.append(replace(state, tensors=tensors, history=list(state.history)))
+
+        fitter_of(config, variant).run(save=keep)
+        later = fitter_of(config, variant)
+        torch.rand(7)  # whatever else drew in between
+        later.restore(kept[0])
+        result = later.run()
+        assert result.history == whole.history and result.best_epoch == whole.best_epoch
+        for name, parameter in whole.parameters.items():
+            assert torch.equal(parameter, later.parameters[name]), (variant, cut, name)
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
     """Large enough for several threads to add up gradients of the same row."""
     train, validation = random_interactions(160, 400, 1000, 0), random_interactions(160, 400, 99, 1)
-    schedule = replace(SCHEDULE, batch_size=1024, epochs=12, patience=12)
+    settings = replace(SETTINGS, dimension=256, batch_size=1024, epochs=12, patience=12)
     tables = []
     for _ in range(4):
         torch.manual_seed(0)
-        model = LightGCN(catalogue_of(train), Config(256, 2))
-        fit(model, train, validation, schedule, seed=0)
-        tables.append(model.embedding.detach())
+        model = variant_class("none")(catalogue_of(train), Config(2, settings))
+        Fitter(model, train, validation, model.config, seed=0).run()
+        tables.append(model.item_embedding.detach())
     assert all(torch.equal(table, tables[0]) for table in tables)
 
 
 def test_loss_falls() -> None:
-    *_, result = fitted(replace(SCHEDULE, protocol="published", epochs=30))
+    _, result = fitted(PUBLISHED)
     assert result.history[-1]["train_loss"] < 0.5 * result.history[0]["train_loss"]
 
 
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+@pytest.mark.parametrize("negatives", [1, 3])
+def test_a_step_is_adam_on_the_dense_objective(loss: str, negatives: int) -> None:
+    """One step in float32 against autograd through dense matrices in float64."""
+    strength = 0.03
+    config = Config(2, replace(SETTINGS, loss=loss, negatives=negatives, regularization=strength))
+    fitter = fitter_of(config)
+    model, train = fitter.model, data()[0]
+    users = model.user_embedding.detach().double().requires_grad_()
+    items = model.item_embedding.detach().double().requires_grad_()
+    batch = next(fitter.batches.epoch(torch.Generator().manual_seed(1)))
+
+    a = torch.zeros(50, 50, dtype=torch.float64)
+    a[train.users, train.items + 20] = 1
+    a = a + a.T
+    d = a.sum(1).clamp(min=1).rsqrt()
+    a = d[:, None] * a * d
+    e = torch.cat([users, items])
+    out = (e + a @ e + a @ a @ e) / 3
+    left, right = out[batch.users][:, None], out[20 + batch.items]
+    if loss == "softmax":
+        scores = torch.cosine_similarity(left, right, dim=2) / 0.1
+        expected = (scores.logsumexp(1) - scores[:, 0]).mean()
+    else:
+        s = (left * right).sum(2)
+        expected = -(s[:, :1] - s[:, 1:]).sigmoid().log().mean()
+    names = torch.cat([batch.users.unique(), 20 + batch.items.unique()])
+    penalty = strength * e[names].square().sum() / len(batch)
+    (expected + penalty).backward()
+
+    got = fitter.step(batch)
+    assert float(got) == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(model.user_embedding.grad.double(), users.grad, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(model.item_embedding.grad.double(), items.grad, rtol=1e-4, atol=1e-7)
+
+
 def test_bpr_by_hand() -> None:
-    loss = bpr(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0]))
+    loss = bpr(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
     expected = -(torch.tensor([1.0, -2.0]).sigmoid().log()).mean()
     torch.testing.assert_close(loss, expected)
 
 
+def test_sampled_softmax_by_hand() -> None:
+    loss = sampled_softmax(torch.tensor([[0.9, 0.1, -0.4]]), 0.5)
+    e = torch.tensor([1.8, 0.2, -0.8]).exp()
+    torch.testing.assert_close(loss, -(e[0] / e.sum()).log())
+
+
+def test_info_nce_by_hand() -> None:
+    generator = torch.Generator().manual_seed(0)
+    z, v = (torch.randn(5, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    expected = 0.0
+    for r in range(5):
+        cos = [float(torch.cosine_similarity(z[r], v[c], dim=0)) / 0.2 for c in range(5)]
+        back = [float(torch.cosine_similarity(z[c], v[r], dim=0)) / 0.2 for c in range(5)]
+        for row in (cos, back):
+            expected += (torch.tensor(row, dtype=torch.float64).logsumexp(0).item() - row[r]) / 10
+    assert info_nce(z, v, 0.2).item() == pytest.approx(expected, rel=1e-12)
+
+
 def test_regulariser_counts_each_node_once() -> None:
-    e = torch.tensor([[1.0, 2.0], [3.0, 0.0], [5.0, 5.0]])
-    assert l2_of_touched(e, torch.tensor([0, 0, 1]), 2).item() == pytest.approx((5 + 9) / 2)
+    model = fitter_of(replace(CONFIG, train=replace(SETTINGS, regularization=0.5))).model
+    for table in (model.user_embedding, model.item_embedding):
+        table.grad = torch.zeros_like(table)
+    batch = Batch.of(torch.tensor([0, 0]), torch.tensor([[4, 2], [4, 4]]), (20, 30))
+    model.regularize(batch)
+    touched = {"user": [0], "item": [2, 4]}
+    for name, table in (("user", model.user_embedding), ("item", model.item_embedding)):
+        expected = torch.zeros_like(table)
+        expected[touched[name]] = 2 * 0.5 / 2 * table.detach()[touched[name]]
+        torch.testing.assert_close(table.grad, expected)
 
 
 def test_adam_equals_torchs_to_the_bit() -> None:

@@ -4,23 +4,33 @@ import pytest
 import torch
 from conftest import random_interactions
 
-from model.graph import normalized_adjacency
+from model.config import Config, Train
+from model.graph import normalized_graph
 from model.interactions import Interactions
 from model.propagation import propagate
+from model.sparse import SparseMatrix
 
 
-def dense_adjacency(train: Interactions) -> torch.Tensor:
-    """D^-1/2 A D^-1/2 from loops over the edges."""
+def dense_adjacency(train: Interactions, p: float = 0.5, q: float = 0.5) -> torch.Tensor:
+    """The bipartite adjacency over deg(u)^p deg(i)^q, from loops over the edges."""
     n = train.n_users + train.n_items
     a = torch.zeros(n, n, dtype=torch.float64)
     for u, i in zip(train.users.tolist(), train.items.tolist(), strict=True):
         a[u, train.n_users + i] = a[train.n_users + i, u] = 1
     degree = a.sum(1)
-    for row in range(n):
-        for column in range(n):
-            if a[row, column]:
-                a[row, column] /= (degree[row] * degree[column]) ** 0.5
+    for u in range(train.n_users):
+        for i in range(train.n_users, n):
+            if a[u, i]:
+                a[u, i] /= degree[u] ** p * degree[i] ** q
+                a[i, u] = a[u, i]
     return a
+
+
+def exact(train: Interactions, dense: torch.Tensor) -> SparseMatrix:
+    """The graph with weights in double: what differs from the closed form is propagation alone."""
+    graph = normalized_graph(train)
+    values = dense[train.users, train.items + train.n_users]
+    return SparseMatrix(graph.pattern, values)
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2, 3])
@@ -31,47 +41,64 @@ def test_equals_dense_closed_form(layers: int, seed: int) -> None:
     train = Interactions.of(drawn.users, drawn.items, 20, 30)
     dense = dense_adjacency(train)
     e = torch.randn(50, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    weights = Config(layers).layer_weights
     expected = sum(torch.linalg.matrix_power(dense, k) @ e for k in range(layers + 1))
     expected = expected / (layers + 1)
 
-    adjacency = normalized_adjacency(train.users, train.items, 20, 30)
-    torch.testing.assert_close(adjacency.to_dense().double(), dense, rtol=1e-6, atol=1e-12)
-    # Exact degrees in double: what differs from the closed form is propagation alone.
-    exact = torch.sparse_csr_tensor(
-        adjacency.crow_indices(),
-        adjacency.col_indices(),
-        dense[dense != 0],
-        adjacency.shape,
-        check_invariants=True,
-    )
-    torch.testing.assert_close(propagate(exact, e, layers), expected, rtol=1e-6, atol=1e-12)
-    single = propagate(adjacency, e.float(), layers).double()
+    graph = normalized_graph(train)
+    torch.testing.assert_close(graph.to_dense().double(), dense[:20, 20:], rtol=1e-6, atol=1e-12)
+    got = torch.cat(propagate(exact(train, dense), e[:20], e[20:], weights))
+    torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-12)
+    single = torch.cat(propagate(graph, e[:20].float(), e[20:].float(), weights)).double()
     assert (single - expected).norm() <= 1e-6 * expected.norm()
+
+
+def test_layer_weights_and_exponents() -> None:
+    train = random_interactions(20, 30, 120, 4)
+    dense = dense_adjacency(train, 0.3, 0.8)
+    e = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
+    config = Config(2, Train(layer_weights=(0.5, 0.0, 2.0, 9.0)))
+    expected = 0.5 * e.double() + 2 * dense @ dense @ e.double()
+    graph = normalized_graph(train, 0.3, 0.8)
+    got = torch.cat(propagate(graph, e[:20], e[20:], config.layer_weights))
+    torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="3 are needed"):
+        _ = Config(2, Train(layer_weights=(0.5, 0.5))).layer_weights
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2, 3])
 def test_isolated_nodes_keep_only_their_own_embedding(layers: int) -> None:
     train = Interactions.of(torch.tensor([0, 1]), torch.tensor([0, 0]), 3, 2)
-    adjacency = normalized_adjacency(train.users, train.items, 3, 2)
-    e = torch.randn(5, 4)
-    out = propagate(adjacency, e, layers)
-    torch.testing.assert_close(out[[2, 4]], e[[2, 4]] / (layers + 1))
+    users, items = torch.randn(3, 4), torch.randn(2, 4)
+    weights = Config(layers).layer_weights
+    out_users, out_items = propagate(normalized_graph(train), users, items, weights)
+    torch.testing.assert_close(out_users[2], users[2] / (layers + 1))
+    torch.testing.assert_close(out_items[1], items[1] / (layers + 1))
 
 
 def test_hand_computed() -> None:
     # One user with two items: degrees 2, 1, 1, so every weight is 1 / sqrt(2).
-    adjacency = normalized_adjacency(torch.tensor([0, 0]), torch.tensor([0, 1]), 1, 2)
-    out = propagate(adjacency, torch.tensor([[1.0], [2.0], [4.0]]), 1)
+    train = Interactions.of(torch.tensor([0, 0]), torch.tensor([0, 1]), 1, 2)
+    users, items = torch.tensor([[1.0]]), torch.tensor([[2.0], [4.0]])
+    out = propagate(normalized_graph(train), users, items, (0.5, 0.5))
     r = 0.5**0.5
-    torch.testing.assert_close(out, torch.tensor([[1 + 6 * r], [2 + r], [4 + r]]) / 2)
+    torch.testing.assert_close(out[0], torch.tensor([[1 + 6 * r]]) / 2)
+    torch.testing.assert_close(out[1], torch.tensor([[2 + r], [4 + r]]) / 2)
 
 
-@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("layers", [0, 1, 2, 3])
 def test_backward_is_the_finite_difference(layers: int) -> None:
     train = random_interactions(6, 5, 12, 3)
-    adjacency = normalized_adjacency(train.users, train.items, 6, 5).to(torch.float64)
-    e = torch.randn(11, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: propagate(adjacency, x, layers).tanh(), (e,))
+    graph = exact(train, dense_adjacency(train))
+    users = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    items = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    weights = (0.4, 1.5, 0.1, 0.7)[: layers + 1]
+
+    def mixed(u: torch.Tensor, i: torch.Tensor) -> torch.Tensor:
+        out_users, out_items = propagate(graph, u, i, weights)
+        return out_users.tanh() @ out_items.sin().T
+
+    assert torch.autograd.gradcheck(mixed, (users, items))
 
 
 def test_agrees_with_pyg_fed_both_directions() -> None:
@@ -80,5 +107,6 @@ def test_agrees_with_pyg_fed_both_directions() -> None:
     both = torch.stack([train.users, train.items + 12])
     reference = pyg.LightGCN(21, 8, num_layers=3)
     expected = reference.get_embedding(torch.cat([both, both.flip(0)], dim=1))
-    adjacency = normalized_adjacency(train.users, train.items, 12, 9)
-    torch.testing.assert_close(propagate(adjacency, reference.embedding.weight, 3), expected)
+    users, items = reference.embedding.weight.split([12, 9])
+    got = torch.cat(propagate(normalized_graph(train), users, items, (0.25,) * 4))
+    torch.testing.assert_close(got, expected)

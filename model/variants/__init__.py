@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model.lightgcn import LightGCN
+    from model.recommender import Recommender
 
 # Class of each variant, in its module of the same name; imported on demand, so that checking a
 # parameter does not cost an import of torch.
@@ -17,10 +17,16 @@ VARIANTS = {
     "unfrozen": "Unfrozen",
     "normalized": "Normalized",
     "equal": "Equal",
+    "early": "Early",
+    "mmlgcn": "Mmlgcn",
+    "vbpr": "Vbpr",
+    "mmgcn": "Mmgcn",
+    "lattice": "Lattice",
 }
 
 
-def variant_class(name: str) -> type[LightGCN]:
+def variant_class(name: str) -> type[Recommender]:
     """The class behind a variant's name."""
-    cls: type[LightGCN] = getattr(importlib.import_module(f"model.variants.{name}"), VARIANTS[name])
+    module = importlib.import_module(f"model.variants.{name}")
+    cls: type[Recommender] = getattr(module, VARIANTS[name])
     return cls

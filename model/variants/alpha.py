@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from model.config import Config
 from model.fusion import LateFusion
-from model.lightgcn import Catalogue, Config
+from model.recommender import Catalogue
 
 
 class Alpha(LateFusion):

@@ -11,6 +11,8 @@ class Equal(LateFusion):
     An item without content keeps e.
     """
 
+    aggregates = False
+
     def fuse(self, items: Tensor) -> Tensor:
         if not len(self.projection):
             return items

@@ -1,0 +1,198 @@
+"""Sparse matrices by their pattern, and the two products that everything here is made of.
+
+`multiply` is sparse x dense (SpMM); `inner_products` takes the entries of dense x dense at the
+pattern (SDDMM). Each is the other's derivative: neither ever gathers an edge's vectors to scatter
+them, and no gradient depends on the order in which threads come.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Where an (n, m) sparse matrix has its E entries: CSR, and the CSR of its transpose.
+
+    Attributes:
+        offsets, columns: (n + 1,) and (E,) int64; row r has columns[offsets[r]:offsets[r + 1]].
+        rows: (E,) int64, non-decreasing.
+        transposed_offsets, transposed_columns: the same of the transpose.
+        order: (E,) int64; the transpose's entries are this one's in that order.
+    """
+
+    offsets: Tensor
+    columns: Tensor
+    rows: Tensor
+    transposed_offsets: Tensor
+    transposed_columns: Tensor
+    order: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor, columns: Tensor, shape: tuple[int, int]) -> Pattern:
+        """From entries sorted by row; a position may occur several times."""
+        sorted_columns, order = torch.sort(columns, stable=True)
+        return cls(
+            _offsets(rows, shape[0]),
+            columns,
+            rows,
+            _offsets(sorted_columns, shape[1]),
+            rows[order],
+            order,
+        )
+
+    @property
+    def T(self) -> Pattern:  # noqa: N802 (as on tensors)
+        """The transpose's pattern; its values are `values[order]`."""
+        inverse = torch.empty_like(self.order)
+        inverse[self.order] = torch.arange(len(inverse), device=inverse.device)
+        return Pattern(
+            self.transposed_offsets,
+            self.transposed_columns,
+            self.columns[self.order],
+            self.offsets,
+            self.columns,
+            inverse,
+        )
+
+
+def _offsets(sorted_rows: Tensor, n: int) -> Tensor:
+    """(n + 1,) where each row's entries start; without a wait for the device, unlike bincount."""
+    return torch.searchsorted(sorted_rows, torch.arange(n + 1, device=sorted_rows.device))
+
+
+def product(offsets: Tensor, columns: Tensor, values: Tensor, dense: Tensor) -> Tensor:
+    """CSR (n, m) times dense (m, d): (n, d). No gradient is recorded."""
+    shape = (len(offsets) - 1, len(dense))
+    with warnings.catch_warnings():  # torch calls its CSR support a beta at every first use
+        warnings.simplefilter("ignore", UserWarning)
+        matrix = torch.sparse_csr_tensor(offsets, columns, values, shape, check_invariants=False)
+    if dense.is_cuda:
+        return matrix @ dense
+    # ATen's own kernel: 1.5 to 4 times as fast as MKL's, which `@` calls (benchmarks/RESULTS.md).
+    return torch.sparse.mm(matrix, dense.contiguous(), "sum")
+
+
+class _Multiply(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pattern: Pattern, values: Tensor, dense: Tensor) -> Tensor:
+        ctx.pattern = pattern
+        ctx.save_for_backward(values, dense if ctx.needs_input_grad[1] else None)
+        return product(pattern.offsets, pattern.columns, values, dense)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        pattern, (gradient,) = ctx.pattern, gradients
+        values, dense = ctx.saved_tensors
+        to_values = to_dense = None
+        if ctx.needs_input_grad[1]:
+            to_values = _inner_products(pattern, gradient, dense)
+        if ctx.needs_input_grad[2]:
+            to_dense = product(
+                pattern.transposed_offsets,
+                pattern.transposed_columns,
+                values[pattern.order],
+                gradient,
+            )
+        return None, to_values, to_dense
+
+
+class _InnerProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
+        ctx.pattern = pattern
+        ctx.save_for_backward(left, right)
+        return _inner_products(pattern, left, right)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        pattern, (gradient,) = ctx.pattern, gradients
+        left, right = ctx.saved_tensors
+        to_left = to_right = None
+        if ctx.needs_input_grad[1]:
+            to_left = product(pattern.offsets, pattern.columns, gradient, right)
+        if ctx.needs_input_grad[2]:
+            to_right = product(
+                pattern.transposed_offsets,
+                pattern.transposed_columns,
+                gradient[pattern.order],
+                left,
+            )
+        return None, to_left, to_right
+
+
+def _inner_products(pattern: Pattern, left: Tensor, right: Tensor, cells: int = 1 << 18) -> Tensor:
+    """In blocks of entries whose vectors stay in the cache."""
+    block = max(1, cells // left.shape[1]) if not left.is_cuda else max(1, len(pattern.rows))
+    parts = [
+        (left[rows] * right[columns]).sum(1)
+        for rows, columns in zip(
+            pattern.rows.split(block), pattern.columns.split(block), strict=True
+        )
+    ]
+    return torch.cat(parts)
+
+
+def multiply(pattern: Pattern, values: Tensor, dense: Tensor) -> Tensor:
+    """The sparse (n, m) matrix of `values` (E,) at `pattern`, times `dense` (m, d): (n, d).
+
+    Differentiable in `values` and `dense`.
+    """
+    result: Tensor = _Multiply.apply(pattern, values, dense)
+    return result
+
+
+def inner_products(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
+    """left[r] · right[c] at every entry (r, c) of `pattern`: (n, d) and (m, d) to (E,).
+
+    Differentiable in `left` and `right`.
+    """
+    result: Tensor = _InnerProducts.apply(pattern, left, right)
+    return result
+
+
+PATTERN_FIELDS = tuple(field.name for field in fields(Pattern))
+
+
+class SparseMatrix(nn.Module):
+    """A constant sparse matrix that moves with the model; calling it multiplies."""
+
+    def __init__(self, pattern: Pattern, values: Tensor) -> None:
+        super().__init__()
+        self.shape = (len(pattern.offsets) - 1, len(pattern.transposed_offsets) - 1)
+        for name in PATTERN_FIELDS:
+            self.register_buffer(name, getattr(pattern, name), persistent=False)
+        self.values: Tensor
+        self.transposed_values: Tensor
+        self.register_buffer("values", values, persistent=False)
+        self.register_buffer("transposed_values", values[pattern.order], persistent=False)
+
+    @property
+    def pattern(self) -> Pattern:
+        """Its pattern, on the device where the matrix is."""
+        return Pattern(*(getattr(self, name) for name in PATTERN_FIELDS))
+
+    def forward(self, dense: Tensor) -> Tensor:
+        """(m, d) → (n, d), differentiable."""
+        return multiply(self.pattern, self.values, dense)
+
+    def times(self, dense: Tensor) -> Tensor:
+        """(m, d) → (n, d), without a gradient."""
+        pattern = self.pattern
+        return product(pattern.offsets, pattern.columns, self.values, dense)
+
+    def transposed_times(self, dense: Tensor) -> Tensor:
+        """(n, d) → (m, d), without a gradient."""
+        pattern, values = self.pattern, self.transposed_values
+        return product(pattern.transposed_offsets, pattern.transposed_columns, values, dense)
+
+    def to_dense(self) -> Tensor:
+        """(n, m), for tests and small graphs."""
+        dense = self.values.new_zeros(self.shape)
+        pattern = self.pattern
+        return dense.index_put_((pattern.rows, pattern.columns), self.values, accumulate=True)

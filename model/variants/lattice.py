@@ -1,0 +1,177 @@
+"""LATTICE (Zhang et al., 2021): LightGCN plus a learned graph between items."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.config import Config
+from model.features import counted
+from model.graph import degrees, pattern_of
+from model.recommender import Catalogue, Recommender, xavier_tables
+from model.sampling import Batch
+from model.sparse import Pattern, SparseMatrix, inner_products, multiply
+
+SMALLEST_ROW_SUM = 1e-7
+
+
+class Lattice(Recommender):
+    r"""item = collaborative + L2norm(A E_items).
+
+    Each modality m has two graphs of every item's k most similar ones by cosine, itself included:
+    a frozen one S~_m of the raw features, normalised, and a learned one S_m of W_m x_m.
+    A = (1 - lambda) norm(\sum_m w_m S_m) + lambda \sum_m w_m S~_m, norm(S) = D^-1/2 S D^-1/2 with
+    row sums D, w = softmax over modalities, per item over those it has. The collaborative part is
+    the mean over layers of (D^-1 (A_ui + I))^k E. An item without content keeps it alone, as does
+    every item without modalities.
+
+    The official code rebuilds the learned graph on the first batch of an epoch and detaches it for
+    the rest. Here it follows every step; `rebuild: epoch` keeps each epoch's neighbours, and still
+    learns their similarities.
+    """
+
+    layered = False
+
+    def __init__(self, catalogue: Catalogue, config: Config) -> None:
+        super().__init__(catalogue, config)
+        self.options = config.train.lattice
+        self.user_embedding, self.item_embedding = xavier_tables(
+            self.n_users, self.n_items, config.train.dimension
+        )
+        of_users, of_items = degrees(catalogue.train)
+        pattern = pattern_of(catalogue.train)
+        users, items = catalogue.train.users, catalogue.train.items
+        # D^-1 of the graph with self-loops.
+        self.of_items = SparseMatrix(pattern, (1 / (of_users + 1))[users].float())
+        self.of_users = SparseMatrix(pattern.T, (1 / (of_items + 1))[items].float()[pattern.order])
+        self.user_loop: Tensor
+        self.item_loop: Tensor
+        self.register_buffer("user_loop", (1 / (of_users + 1)).float()[:, None], persistent=False)
+        self.register_buffer("item_loop", (1 / (of_items + 1)).float()[:, None], persistent=False)
+
+        missing = config.train.missing
+        self.counted: Tensor  # (n, I, 1)
+        self.register_buffer("counted", counted(catalogue.modalities, missing), persistent=False)
+        self.graphs: Sequence[_ItemGraph] = nn.ModuleList(  # type: ignore[assignment]
+            _ItemGraph(
+                modality.filled(missing),
+                self.counted[j, :, 0] > 0,
+                self.options.feature_dimension,
+                self.options.neighbors,
+            )
+            for j, modality in enumerate(catalogue.modalities)
+        )
+        if len(self.graphs) > 1:
+            self.logits = nn.Parameter(torch.zeros(len(self.graphs)))
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        users, items = self._collaborative()
+        if len(self.graphs):
+            items = items + F.normalize(self.propagate_items(self.item_embedding))
+        return users, items
+
+    def propagate_items(self, dense: Tensor) -> Tensor:
+        """A · dense: (I, d) → (I, d)."""
+        weights = self.counted[:, :, 0]  # (n, I)
+        if len(self.graphs) > 1:
+            weights = weights * self.logits.softmax(0)[:, None]
+            weights = weights / weights.sum(0).clamp(min=SMALLEST_ROW_SUM)
+        learned = [graph.learned(self.options.rebuild == "step") for graph in self.graphs]
+        weighed = [w[pattern.rows] * s for w, (pattern, s) in zip(weights, learned, strict=True)]
+        row_sums = torch.stack(
+            [
+                multiply(pattern, s, s.new_ones(self.n_items, 1))[:, 0]
+                for (pattern, _), s in zip(learned, weighed, strict=True)
+            ]
+        ).sum(0)
+        scale = row_sums.clamp(min=SMALLEST_ROW_SUM).rsqrt()[:, None]
+        h = scale * sum(
+            multiply(pattern, s, scale * dense)
+            for (pattern, _), s in zip(learned, weighed, strict=True)
+        )
+        frozen = sum(
+            w[:, None] * graph.frozen(dense) for w, graph in zip(weights, self.graphs, strict=True)
+        )
+        return (1 - self.options.frozen_weight) * h + self.options.frozen_weight * frozen
+
+    def _collaborative(self) -> tuple[Tensor, Tensor]:
+        u: Tensor = self.user_embedding
+        i: Tensor = self.item_embedding
+        users, items = [u], [i]
+        for _ in range(self.options.layers):
+            u, i = self.of_items(i) + self.user_loop * u, self.of_users(u) + self.item_loop * i
+            users.append(u)
+            items.append(i)
+        return torch.stack(users).mean(0), torch.stack(items).mean(0)
+
+    def auxiliary_loss(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor | None:
+        """strength · (||u||^2 + ||p||^2 + ||n||^2) / (2 B) of the final embeddings."""
+        squares = F.embedding(batch.users, users).square().sum()
+        squares = squares + F.embedding(batch.items[:, :2], items).square().sum()
+        return self.options.regularization * squares / (2 * len(batch))
+
+    def begin_epoch(self) -> None:
+        for graph in self.graphs:
+            graph.renew()
+
+    def learning_rate(self, epoch: int) -> float:
+        """The official schedule: times 0.96 every 50 epochs, continuously."""
+        return self.options.learning_rate * self.options.decay ** (epoch / 50)
+
+
+class _ItemGraph(nn.Module):
+    """One modality's two graphs between items."""
+
+    def __init__(self, features: Tensor, present: Tensor, dimension: int, neighbors: int) -> None:
+        super().__init__()
+        self.neighbors = neighbors
+        self.features: Tensor
+        self.present: Tensor
+        self.register_buffer("features", features, persistent=False)
+        self.register_buffer("present", present, persistent=False)
+        self.transform = nn.Linear(features.shape[1], dimension)
+        pattern, similarities = self._similarities(F.normalize(features))
+        row_sums = features.new_zeros(len(features)).index_add_(0, pattern.rows, similarities)
+        scale = row_sums.clamp(min=SMALLEST_ROW_SUM).rsqrt()
+        self.frozen = SparseMatrix(
+            pattern, scale[pattern.rows] * similarities * scale[pattern.columns]
+        )
+        self.pattern: Pattern | None = None
+
+    def renew(self) -> None:
+        """Forget the neighbours, so that they are sought again."""
+        self.pattern = None
+
+    def learned(self, anew: bool) -> tuple[Pattern, Tensor]:
+        """The k-NN pattern and its similarities (E,), differentiable in the transform."""
+        unit = F.normalize(self.transform(self.features))
+        if anew or self.pattern is None:
+            self.pattern = nearest(unit.detach(), self.present, self.neighbors)
+        # Below zero there is no similarity to spread; row sums stay positive (1 with itself).
+        return self.pattern, inner_products(self.pattern, unit, unit).clamp(min=0)
+
+    def _similarities(self, unit: Tensor) -> tuple[Pattern, Tensor]:
+        pattern = nearest(unit, self.present, self.neighbors)
+        return pattern, inner_products(pattern, unit, unit).clamp(min=0)
+
+
+@torch.no_grad()
+def nearest(unit: Tensor, present: Tensor, k: int, cells: int = 1 << 24) -> Pattern:
+    """Every present item's k most similar present items by cosine, itself among them.
+
+    Args:
+        unit: (I, w) with rows of length 1.
+        present: (I,) bool; the others have no neighbours and are nobody's.
+        k: how many; fewer where fewer are present.
+        cells: the most similarities held at a time.
+    """
+    rows = present.nonzero()[:, 0]
+    candidates = unit[rows]
+    k = min(k, len(rows))
+    found = [
+        (block @ candidates.T).topk(k, dim=1).indices
+        for block in candidates.split(max(1, cells // max(1, len(rows))))
+    ]
+    columns = rows[torch.cat(found)] if found and len(rows) else rows.new_empty(0, 0)
+    return Pattern.of(rows.repeat_interleave(k), columns.flatten(), (len(unit), len(unit)))

@@ -1,0 +1,118 @@
+"""MMGCN (Wei et al., 2019): a graph network a modality, averaged."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.config import Config
+from model.features import counted
+from model.graph import mean_graphs
+from model.recommender import Catalogue, Recommender, xavier_tables
+from model.sampling import Batch
+from model.sparse import SparseMatrix
+
+IMAGE_WIDTH = 256  # image features go through a linear layer to this width first
+
+
+class Mmgcn(Recommender):
+    """users and items: the mean over modalities of the last layer of each modality's network.
+
+    x^(0) = L2norm([preference_u ; f_i]); then layer by layer
+    h = leaky_relu(mean over neighbours of x W), x^ = leaky_relu(L x) + id,
+    x = leaky_relu(G [h || x^]). The mean over modalities counts those that the item has; an item
+    without any takes the mean over all networks, which its neighbours and its id feed. Ids and
+    preferences are trained (in the official code they never move). Without modalities there is no
+    network, and the ids alone are matrix factorisation.
+    """
+
+    layered = False
+
+    def __init__(self, catalogue: Catalogue, config: Config) -> None:
+        super().__init__(catalogue, config)
+        d = config.train.dimension
+        self.options = config.train.mmgcn
+        missing = config.train.missing
+        of_items, of_users = mean_graphs(catalogue.train)
+        self.user_id, self.item_id = xavier_tables(self.n_users, self.n_items, d)
+        self.networks: Sequence[_Network] = nn.ModuleList(  # type: ignore[assignment]
+            _Network(
+                modality.filled(missing),
+                of_items,
+                of_users,
+                d,
+                self.options.layers,
+                reduced=modality.name == "image",
+            )
+            for modality in catalogue.modalities
+        )
+        counts = counted(catalogue.modalities, missing)
+        self.counted: Tensor  # (n, I, 1)
+        if len(counts):
+            counts = torch.where(counts.sum(0) == 0, 1.0, counts)
+        self.register_buffer("counted", counts, persistent=False)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        if not len(self.networks):
+            return self.user_id, self.item_id
+        outputs = [network(self.user_id, self.item_id) for network in self.networks]
+        users = torch.stack([u for u, _ in outputs]).mean(0)
+        items = torch.stack([i for _, i in outputs])
+        return users, (items * self.counted).sum(0) / self.counted.sum(0)
+
+    def auxiliary_loss(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor | None:
+        """w (mean(id_u^2 + id_i^2) + mean(preference^2)), over the batch's pairs (u, i)."""
+        if not self.options.regularization:
+            return None
+        ids = F.embedding(batch.users, self.user_id).square().mean()
+        ids = ids + F.embedding(batch.items, self.item_id).square().mean()
+        preferences = [network.preference.square().mean() for network in self.networks]
+        if preferences:
+            ids = ids + torch.stack(preferences).mean()
+        return self.options.regularization * ids
+
+    def learning_rate(self, epoch: int) -> float:
+        return self.options.learning_rate
+
+
+class _Network(nn.Module):
+    """One modality's layers."""
+
+    def __init__(
+        self,
+        features: Tensor,
+        of_items: SparseMatrix,
+        of_users: SparseMatrix,
+        dimension: int,
+        layers: int,
+        *,
+        reduced: bool,
+    ) -> None:
+        super().__init__()
+        width = features.shape[1]
+        self.of_items, self.of_users = of_items, of_users
+        self.features: Tensor
+        self.register_buffer("features", features, persistent=False)
+        self.reduce: nn.Module = nn.Linear(width, IMAGE_WIDTH) if reduced else nn.Identity()
+        width = IMAGE_WIDTH if reduced else width
+        n_users = of_items.shape[0]
+        self.preference = nn.Parameter(nn.init.xavier_normal_(torch.empty(n_users, width)))
+        widths = [width] + [dimension] * (layers - 1)
+        self.w = nn.ModuleList(nn.Linear(w, w, bias=False) for w in widths)
+        self.l = nn.ModuleList(nn.Linear(w, dimension) for w in widths)
+        self.g = nn.ModuleList(nn.Linear(w + dimension, dimension) for w in widths)
+
+    def forward(self, user_id: Tensor, item_id: Tensor) -> tuple[Tensor, Tensor]:
+        users = F.normalize(self.preference)
+        items = F.normalize(self.reduce(self.features))
+        for w, l, g in zip(self.w, self.l, self.g, strict=True):  # noqa: E741 (the paper's names)
+            h_users = F.leaky_relu(self.of_items(w(items)))
+            h_items = F.leaky_relu(self.of_users(w(users)))
+            users = _combine(g, h_users, F.leaky_relu(l(users)) + user_id)
+            items = _combine(g, h_items, F.leaky_relu(l(items)) + item_id)
+        return users, items
+
+
+def _combine(g: nn.Module, h: Tensor, x: Tensor) -> Tensor:
+    return F.leaky_relu(g(torch.cat([h, x], dim=1)))

@@ -1,0 +1,53 @@
+"""MMLGCN: one LightGCN a modality, fused after propagation."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.config import Config
+from model.lightgcn import LightGCN
+from model.recommender import Catalogue, xavier_tables
+
+
+class Mmlgcn(LightGCN):
+    """item = [LGCN_1(e_1) W_1 || ... || LGCN_n(e_n) W_n] W_out (eq. 1); users the same.
+
+    The j-th item table starts from modality j, normalised and projected to d at random, and from
+    Xavier-uniform where an item lacks it. The n LightGCNs are trained together, and propagated as
+    one table of width n d. W_out is optional (`train.mmlgcn.output_layer`). Without modalities it
+    is LightGCN.
+    """
+
+    def __init__(self, catalogue: Catalogue, config: Config) -> None:
+        super().__init__(catalogue, config)
+        d = config.train.dimension
+        modalities = catalogue.modalities
+        if not modalities:
+            return
+        tables = [xavier_tables(self.n_users, self.n_items, d) for _ in modalities]
+        for (_, items), modality in zip(tables, modalities, strict=True):
+            x = F.normalize(modality.filled(config.train.missing))
+            start = nn.Linear(x.shape[1], d)(x).detach()
+            kept = modality.present if config.train.missing == "skip" else slice(None)
+            items.data[kept] = start[kept]
+        self.user_embedding = nn.Parameter(torch.cat([users for users, _ in tables], dim=1))
+        self.item_embedding = nn.Parameter(torch.cat([items for _, items in tables], dim=1))
+        self.w = nn.ModuleList(nn.Linear(d, d, bias=False) for _ in modalities)
+        self.w_out: nn.Module = nn.Identity()
+        if config.train.mmlgcn.output_layer:
+            self.w_out = nn.Linear(len(modalities) * d, d, bias=False)
+        self.fused = True
+
+    fused = False
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Users and items: (U, d) and (I, d), or (U, n d) and (I, n d) without the output layer."""
+        users, items = self.collaborative()
+        return (self._project(users), self._project(items)) if self.fused else (users, items)
+
+    def _project(self, tables: Tensor) -> Tensor:
+        parts = tables.chunk(len(self.w), dim=1)
+        result: Tensor = self.w_out(
+            torch.cat([w(part) for w, part in zip(self.w, parts, strict=True)], dim=1)
+        )
+        return result
