@@ -203,9 +203,7 @@ def step_command(name: str = "ml1m", dimension: int = 512, rounds: int = 7) -> N
     medians = {label: statistics.median(taken) for label, taken in seconds.items()}
     print(f"{name}, d = {dimension}, K = {LAYERS}, batch {shape.batch_size}, {rounds} rounds")
     for label, median in medians.items():
-        print(
-            f"  {label:20} {median * 1e3:9.1f} ms   ours is {median / medians['ours']:.2f} x as fast"
-        )
+        print(f"  {label:20} {median * 1e3:9.1f} ms   {median / medians['ours']:.2f} x ours")
 
 
 def memory_command(name: str = "ml1m", dimension: int = 512) -> None:
