@@ -74,7 +74,7 @@ def product(offsets: Tensor, columns: Tensor, values: Tensor, dense: Tensor) -> 
         matrix = torch.sparse_csr_tensor(offsets, columns, values, shape, check_invariants=False)
     if dense.is_cuda:
         return matrix @ dense
-    # ATen's own kernel: 1.5 to 4 times as fast as MKL's, which `@` calls (benchmarks/RESULTS.md).
+    # ATen's own kernel: as fast as MKL's, which `@` calls, or faster (benchmarks/RESULTS.md).
     return torch.sparse.mm(matrix, dense.contiguous(), "sum")
 
 
