@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.download import HubFile, UrlFile
+from encoders.precision import check_precision
 from encoders.weights import Found, Layout, Packaged, find_weights, load_weights
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-
-PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 class Encoder(ABC):
@@ -127,14 +126,6 @@ class Encoder(ABC):
             "weights": self.loaded.source,
             "weights_sha256": self.loaded.sha256,
         }
-
-
-def check_precision(precision: str, device: str) -> None:
-    """ValueError if `precision` is none that an encoder takes on `device`."""
-    # Without instructions for it, a convolution in half precision takes minutes on a CPU.
-    valid = PRECISIONS[:2] if device == "cpu" else PRECISIONS
-    if precision not in valid:
-        raise ValueError(f"precision {precision!r} is not valid on {device}; {', '.join(valid)}")
 
 
 class PartsEncoder(Encoder):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import AGGREGATES
+from model.reductions import scale
 
 # Each takes p embeddings (I, d) and who has them (p, I, 1) as 0. and 1., and returns (I, d);
 # an item that has none of them gets zeros.
@@ -71,7 +72,7 @@ class Ensemble(nn.Module):
     def forward(self, parts: Sequence[Tensor], present: Tensor) -> Tensor:
         weights = self.logits.softmax(0)
         results = [f(parts, present) for f in FUNCTIONS.values()]
-        return torch.stack([w * r for w, r in zip(weights, results, strict=True)]).sum(0)
+        return torch.stack([scale(w, r) for w, r in zip(weights, results, strict=True)]).sum(0)
 
 
 FUNCTIONS: dict[str, Aggregate] = {

@@ -27,10 +27,22 @@ class Modality:
     present: Tensor
 
     def filled(self, missing: str) -> Tensor:
-        """(I, w); under `missing: mean`, absent rows hold the mean of the present ones."""
+        """(I, w); under `missing: mean`, absent rows hold the mean of the present ones.
+
+        It is the encoder's output that is averaged: whatever is done to it afterwards, such as
+        L2norm, is done to the mean as to any other row.
+        """
         if missing != "mean" or not self.present.any():
             return self.vectors
-        return torch.where(self.present[:, None], self.vectors, self.vectors[self.present].mean(0))
+        mean = self.vectors[self.present].mean(0, dtype=torch.float64).to(self.vectors.dtype)
+        return torch.where(self.present[:, None], self.vectors, mean)
+
+
+def l2norm(x: Tensor) -> Tensor:
+    """Rows of length 1; zero rows stay zero. (n, w) → (n, w), finite for every finite row."""
+    largest = x.abs().amax(1, keepdim=True)
+    # Scaled first: the square of a float32 above 1e19 or below 1e-23 is none.
+    return F.normalize(x / torch.where(largest > 0, largest, 1.0))
 
 
 def counted(modalities: Sequence[Modality], missing: str) -> Tensor:
@@ -79,9 +91,7 @@ class Projection(nn.Module):
         self.targets: list[str] = []  # buffers of the L2norm(x_j) that the autoencoder restores
         for index, modality in enumerate(modalities):
             linear = nn.Linear(modality.vectors.shape[1], dimension)
-            table = F.normalize(modality.vectors)
-            if missing == "mean":
-                table = Modality(modality.name, table, modality.present).filled(missing)
+            table = l2norm(modality.filled(missing))
             if self.content.autoencoder:
                 self.targets.append(f"target_{index}")
                 self.register_buffer(self.targets[-1], table.clone(), persistent=False)

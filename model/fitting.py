@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from model import reductions
 from model.adam import Adam
-from model.config import Config
+from model.config import SELECTION, Config
 from model.interactions import Interactions
 from model.losses import bpr, sampled_softmax
 from model.metrics import evaluate
@@ -19,17 +20,27 @@ from model.recommender import Recommender
 from model.sampling import Batch, BatchSampler
 from model.sparse import inner_products
 
-SELECTION = "ndcg@10"
-
 Row = dict[str, float]
+
+
+class Diverged(ArithmeticError):
+    """A fit whose numbers are no longer finite. The message says which, and in which epoch."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What fitting leaves: one row an epoch, and the epoch whose weights the model now has."""
+    """What fitting leaves.
+
+    Attributes:
+        history: one row an epoch.
+        best_epoch: the epoch whose weights the model now has.
+        users, items: (U, D) and (I, D), its final embeddings.
+    """
 
     history: list[Row]
     best_epoch: int
+    users: Tensor
+    items: Tensor
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,8 @@ class Fitter:
     NDCG@10 and the model keeps the weights of the best epoch; under `published`, it runs all
     epochs, keeps the last, and negatives may be positives. Without validation interactions there
     is nothing to select by, and the last epoch is kept.
+
+    A fit that turns non-finite raises `Diverged` at the end of that epoch.
 
     Each row of the history holds epoch, train_loss, validation_loss, the validation metrics, and
     alpha where the variant has one. `seconds` holds each epoch's wall-clock time: it is no part
@@ -128,8 +141,8 @@ class Fitter:
                 save(self.state())
         if self.best:
             self._load(self.best)
-        self.model.eval()
-        return Fit(self.history, self.best_epoch)
+        with torch.inference_mode():
+            return Fit(self.history, self.best_epoch, *self._scored(self.best_epoch))
 
     def state(self) -> State:
         """What `restore` takes; no copies."""
@@ -164,7 +177,8 @@ class Fitter:
     def _epoch(self) -> None:
         epoch = len(self.history) + 1
         row: Row = {"epoch": epoch, "train_loss": self._pass(epoch)}
-        row |= self._validate()
+        _require_finite(epoch, {"training loss": row["train_loss"], **self.parameters})
+        row |= self._validate(epoch)
         if self.model.alpha is not None:
             row["alpha"] = self.model.alpha
         self.history.append(row)
@@ -206,15 +220,34 @@ class Fitter:
         return bpr(scores)
 
     @torch.inference_mode()
-    def _validate(self) -> Row:
+    def _validate(self, epoch: int) -> Row:
         """Validation loss and metrics; nothing where there are no validation interactions."""
         if not len(self.validation):
             return {}
+        users, items = self._scored(epoch)
+        loss = float(self._ranking_loss(users, items, self.validation_batch))
+        _require_finite(epoch, {"validation loss": loss})
+        metrics = evaluate(users, items, seen=self.train, relevant=self.validation)
+        return {"validation_loss": loss} | {
+            name: float(reductions.mean(values)) for name, values in metrics.items()
+        }
+
+    def _scored(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """What the model is evaluated by: users (U, D) and items (I, D)."""
         self.model.eval()
         users, items = self.model()
-        loss = self._ranking_loss(users, items, self.validation_batch)
-        metrics = evaluate(users, items, seen=self.train, relevant=self.validation)
-        return {"validation_loss": float(loss)} | {n: float(v.mean()) for n, v in metrics.items()}
+        longest = users.norm(dim=1).amax(), items.norm(dim=1).amax()
+        named = {"user embeddings": longest[0], "item embeddings": longest[1]}
+        _require_finite(epoch, named | {"scores": longest[0] * longest[1]})  # or they may overflow
+        return users, items
+
+
+def _require_finite(epoch: int, values: Mapping[str, float | Tensor]) -> None:
+    """Raise `Diverged` for the first of `values` that holds a number that is not finite."""
+    for name, value in values.items():
+        if not torch.as_tensor(value).isfinite().all():
+            shown = value if isinstance(value, float) else "no longer finite"
+            raise Diverged(f"epoch {epoch}: {name}: {shown}")
 
 
 def _global_random_state() -> dict[str, Tensor]:

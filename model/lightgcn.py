@@ -4,8 +4,14 @@ from torch import Tensor
 
 from model.config import Config
 from model.graph import normalized_graph
-from model.propagation import propagate
-from model.recommender import Catalogue, Recommender, regularize_rows, xavier_tables
+from model.propagation import layer_weights, propagate
+from model.recommender import (
+    Catalogue,
+    Recommender,
+    regularize_rows,
+    split_table,
+    xavier_table,
+)
 from model.sampling import Batch
 
 
@@ -19,9 +25,9 @@ class LightGCN(Recommender):
         super().__init__(catalogue, config)
         train = config.train
         self.graph = normalized_graph(catalogue.train, train.user_exponent, train.item_exponent)
-        self.user_embedding, self.item_embedding = xavier_tables(
-            self.n_users, self.n_items, train.dimension
-        )
+        # One draw over both, as PyG's LightGCN.
+        table = xavier_table(self.n_users + self.n_items, train.dimension)
+        self.user_embedding, self.item_embedding = split_table(table, self.n_users)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Users (U, d) and items (I, d); the score of (u, i) is their inner product (eq. 8)."""
@@ -34,7 +40,8 @@ class LightGCN(Recommender):
         if self.config.propagation == "published":
             # The published code's edges ran one way only, so every message vanished.
             return users / (self.config.layers + 1), items / (self.config.layers + 1)
-        return propagate(self.graph, users, items, self.config.layer_weights)
+        weights = layer_weights(self.config.train.layer_weights, self.config.layers)
+        return propagate(self.graph, users, items, weights)
 
     def fuse(self, items: Tensor) -> Tensor:
         """Collaborative items (I, d) → fused items (I, d); LightGCN alone changes nothing."""

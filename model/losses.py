@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from model import reductions
+
 
 def bpr(scores: Tensor) -> Tensor:
     """-mean ln sigma(s_ui - s_uj) (eq. 9).
@@ -11,7 +13,7 @@ def bpr(scores: Tensor) -> Tensor:
     Args:
         scores: (B, 1 + n), the positive's first, then n negatives'; n = 1 in the paper.
     """
-    return F.softplus(scores[:, 1:] - scores[:, :1]).mean()
+    return reductions.mean(F.softplus(scores[:, 1:] - scores[:, :1]))
 
 
 def sampled_softmax(cosines: Tensor, temperature: float) -> Tensor:
@@ -21,7 +23,7 @@ def sampled_softmax(cosines: Tensor, temperature: float) -> Tensor:
         cosines: (B, 1 + n), the positive's first, then n negatives'.
         temperature: tau > 0.
     """
-    return -F.log_softmax(cosines / temperature, dim=1)[:, 0].mean()
+    return -reductions.mean(F.log_softmax(cosines / temperature, dim=1)[:, 0])
 
 
 def info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:

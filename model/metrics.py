@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from model.config import KS
 from model.interactions import Interactions
-
-KS = (5, 10, 20, 50)
-METRICS = ("precision", "recall", "ndcg")
 
 
 def rank(users: Tensor, items: Tensor, seen: Interactions, k: int, first: int, last: int) -> Tensor:

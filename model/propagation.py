@@ -9,6 +9,22 @@ from torch import Tensor
 from model.sparse import SparseMatrix
 
 
+def layer_weights(given: Sequence[float], layers: int) -> tuple[float, ...]:
+    """a_0..a_K of eq. 6-7: 1 / (K + 1) each if none are given, else the first K + 1.
+
+    Raises:
+        ValueError: there are too few, or all of them are zero.
+    """
+    if not given:
+        return (1 / (layers + 1),) * (layers + 1)
+    used = tuple(given[: layers + 1])
+    if len(used) <= layers:
+        raise ValueError(f"{len(used)} layer_weights for {layers} layers; {layers + 1} are needed")
+    if not any(used):
+        raise ValueError(f"the layer_weights of {layers} layers are all zero: {list(used)}")
+    return used
+
+
 class _Propagate(torch.autograd.Function):
     """sum_k a_k Â^k E. It is linear and Â = Â^T, so it is its own backward."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +38,6 @@ class Recommender(nn.Module):
     objective has besides the ranking loss.
     """
 
-    layered: ClassVar[bool] = True  # whether the parameter `layers` changes it
-
     def __init__(self, catalogue: Catalogue, config: Config) -> None:
         super().__init__()
         self.config = config
@@ -70,11 +67,16 @@ class Recommender(nn.Module):
         return None
 
 
-def xavier_tables(n_users: int, n_items: int, width: int) -> tuple[nn.Parameter, nn.Parameter]:
-    """E^(0) of users (U, d) and items (I, d), Xavier-uniform over both as one table, as in PyG."""
-    table = nn.init.xavier_uniform_(torch.empty(n_users + n_items, width))
-    users, items = table.split([n_users, n_items])
-    return nn.Parameter(users.clone()), nn.Parameter(items.clone())
+def xavier_table(*shape: int) -> nn.Parameter:
+    """A table drawn Xavier-uniform."""
+    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(*shape)))
+
+
+def split_table(table: Tensor, n_users: int) -> tuple[nn.Parameter, nn.Parameter]:
+    """Users (U, d) and items (I, d) of what was drawn as one table (U + I, d)."""
+    return nn.Parameter(table[:n_users].detach().clone()), nn.Parameter(
+        table[n_users:].detach().clone()
+    )
 
 
 def regularize_rows(table: nn.Parameter, touched: Tensor, strength: float) -> None:

@@ -2,7 +2,7 @@
 
 import ctypes
 
-from encoders.base import check_precision
+from encoders.precision import check_precision
 from pipeline.files import InputError
 
 
@@ -30,6 +30,15 @@ def keep_freed_memory() -> None:
         mmap_threshold, trim_threshold, most = -3, -1, (1 << 31) - 1
         mallopt(mmap_threshold, 1 << 30)
         mallopt(trim_threshold, most)
+
+
+def card(device: str) -> str:
+    """The name of the card behind `device`; empty for a CPU."""
+    if device == "cpu":
+        return ""
+    import torch
+
+    return torch.cuda.get_device_name(device)
 
 
 def _has_cuda() -> bool:

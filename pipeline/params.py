@@ -11,8 +11,17 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from encoders import MODALITIES, encoder_classes
-from encoders.base import PRECISIONS
-from model.config import AGGREGATES, PROJECTIONS, PROPAGATIONS, PROTOCOLS, OneOf, Range, Train
+from encoders.precision import PRECISIONS
+from model.config import (
+    AGGREGATES,
+    PROJECTIONS,
+    PROPAGATIONS,
+    PROTOCOLS,
+    OneOf,
+    Range,
+    Systems,
+    Train,
+)
 from model.variants import VARIANTS
 from pipeline.files import InputError
 
@@ -78,6 +87,7 @@ class Params:
     prepare: Prepare
     encode: dict[str, Encode]
     train: Train
+    systems: Systems
     study: Study
 
 
@@ -111,6 +121,13 @@ def _check_across(params: Params) -> None:
             "train.layer_weights",
             list(given),
             [f"[], or {deepest + 1} weights for {deepest} layers"],
+        )
+    shallowest = min(params.layers, *params.study.layers)
+    if given and not any(given[: shallowest + 1]):
+        raise _invalid(
+            "train.layer_weights",
+            list(given),
+            [f"one above 0 among the first {shallowest + 1}, for {shallowest} layers"],
         )
     for modality, entry in params.encode.items():
         valid = [n for n, encoder in encoder_classes().items() if encoder.modality == modality]

@@ -13,6 +13,7 @@ MANIFESTS = PREPARED / "manifests"
 
 EMBEDDINGS = Path("data/embeddings")
 CACHE = Path(".cache/vectors")
+CELLS = Path(".cache/cells")
 FITS = Path(".cache/fits")
 MODEL = Path("data/models/recommender.safetensors")
 STUDY = Path("data/study")

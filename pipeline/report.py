@@ -23,8 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from encoders import MODALITIES
-from model.fitting import SELECTION
-from model.metrics import METRICS
+from model.config import METRICS, SELECTION
 from pipeline import figures, paths
 from pipeline.files import atomic_folder, atomic_write, run, write_csv
 from pipeline.params import PARAMS, Params, load, read_yaml

@@ -2,49 +2,53 @@
 
     python -m pipeline.study <variant>
 
-Writes `data/study/<variant>/results.csv` (a row a cell) and `history.csv` (a row an epoch).
+Writes `data/study/<variant>/results.csv` (a row a cell) and `history.csv` (a row an epoch). Only
+cells that are not there yet are fitted (`pipeline.cells`).
 """
 
 import logging
 import sys
+from statistics import fmean
 from typing import Any
 
 import pyarrow as pa
+from tqdm import tqdm
 
-from model.fitting import SELECTION
+from model.config import SELECTION
 from model.variants import VARIANTS
 from pipeline import paths
+from pipeline.cells import Cell, Experiment, cell_of
 from pipeline.device import keep_freed_memory
 from pipeline.files import InputError, run, write_csv
-from pipeline.params import Params, load
-from pipeline.train import Dataset, load_dataset, train_cell
+from pipeline.params import load
+from pipeline.workspace import Workspace
 
 log = logging.getLogger("study")
 
 HISTORY_COLUMNS = ("epoch", "train_loss", "validation_loss", SELECTION, "alpha")
 
+Result = dict[str, Any]
 
-def study(
-    dataset: Dataset, params: Params, variant: str
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """One row a cell with its validation and test metrics, and one row an epoch of each cell."""
-    results, history = [], []
-    for layers in params.study.layers:
-        for seed in params.study.seeds:
-            name = {"variant": variant, "layers": layers, "seed": seed}
-            cell = train_cell(
-                dataset, params, variant, layers, seed, f"{variant} K={layers} {seed}"
-            )
-            flat = {
-                f"{split}_{metric}": value
-                for split, metrics in cell.metrics.items()
-                for metric, value in metrics.items()
-            }
-            results.append(
-                name | {"best_epoch": cell.fit.best_epoch, "alpha": cell.model.alpha} | flat
-            )
-            history += [name | {c: row.get(c) for c in HISTORY_COLUMNS} for row in cell.fit.history]
-    return results, history
+
+def key(cell: Cell) -> Result:
+    """What tells a cell from the others of a study."""
+    e = cell.experiment
+    return {"variant": e.system, "layers": e.layers, "seed": e.seed}
+
+
+def result(cell: Cell) -> Result:
+    """Its row of `results.csv`."""
+    metrics = {
+        f"{split}_{name}": value
+        for split, values in cell.metrics.items()
+        for name, value in values.items()
+    }
+    return key(cell) | {"best_epoch": cell.best_epoch, "alpha": cell.alpha} | metrics
+
+
+def epochs(cell: Cell) -> list[Result]:
+    """Its rows of `history.csv`."""
+    return [key(cell) | {c: row.get(c) for c in HISTORY_COLUMNS} for row in cell.history]
 
 
 def main() -> None:
@@ -53,21 +57,27 @@ def main() -> None:
         raise InputError(f"usage: python -m pipeline.study {{{','.join(VARIANTS)}}}")
     variant = sys.argv[1]
     keep_freed_memory()
-    results, history = study(load_dataset(), params, variant)
+    workspace = Workspace()
+    grid = [(layers, seed) for layers in params.study.layers for seed in params.study.seeds]
+    cells = [
+        cell_of(Experiment.of(params, variant, layers, seed), workspace)
+        for layers, seed in tqdm(grid, desc=variant, unit="model", disable=None)
+    ]
     folder = paths.STUDY / variant
-    write_csv(folder / "results.csv", pa.Table.from_pylist(results))
-    write_csv(folder / "history.csv", pa.Table.from_pylist(history))
-    log.info(
-        "%s: %d models, mean test NDCG@10 %s",
-        variant,
-        len(results),
-        ", ".join(f"{_mean(results, layers):.4f} (K={layers})" for layers in params.study.layers),
+    write_csv(folder / "results.csv", pa.Table.from_pylist([result(cell) for cell in cells]))
+    write_csv(
+        folder / "history.csv",
+        pa.Table.from_pylist([row for cell in cells for row in epochs(cell)]),
     )
-
-
-def _mean(results: list[dict[str, Any]], layers: int) -> float:
-    values = [r[f"test_{SELECTION}"] for r in results if r["layers"] == layers]
-    return float(sum(values) / len(values))
+    for split in cells[0].metrics:
+        means = {
+            layers: fmean(
+                cell.metrics[split][SELECTION] for cell in cells if cell.experiment.layers == layers
+            )
+            for layers in params.study.layers
+        }
+        shown = ", ".join(f"{mean:.4f} (K={layers})" for layers, mean in means.items())
+        log.info("%s: %d models, mean %s NDCG@10 %s", variant, len(cells), split, shown)
 
 
 if __name__ == "__main__":

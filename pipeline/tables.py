@@ -15,8 +15,7 @@ from typing import Any
 import pyarrow as pa
 from scipy.stats import t as student
 
-from model.fitting import SELECTION
-from model.metrics import KS, METRICS
+from model.config import KS, METRICS, SELECTION
 
 BASELINE = "none"
 CONFIDENCE = 0.95

@@ -8,10 +8,23 @@ from conftest import catalogue_of, random_interactions
 from test_variants import build, modalities
 from torch import Tensor
 
-from model.config import Config, Early, Lattice, Mmgcn, Mmlgcn, Train, Vbpr
+from model.config import (
+    MISSING,
+    Config,
+    Early,
+    Lattice,
+    Mmgcn,
+    Mmlgcn,
+    Systems,
+    Train,
+    Vbpr,
+)
 from model.features import Modality
+from model.fitting import Fitter
 from model.interactions import Interactions
+from model.metrics import evaluate
 from model.sampling import Batch
+from model.sparse import Pattern
 from model.variants import variant_class
 from model.variants.lattice import nearest
 
@@ -58,30 +71,43 @@ def lightgcn(train: Interactions, e: Tensor, layers: int) -> tuple[Tensor, Tenso
     return out[:U], out[U:]
 
 
-def batch_of(train: Interactions) -> Batch:
+def batch_of(train: Interactions, negatives: int = 1) -> Batch:
     users = train.users[:40]
-    items = torch.stack([train.items[:40], (train.items[:40] + 7) % I], dim=1)
-    return Batch.of(users, items, (U, I))
+    columns = [(train.items[:40] + 7 * n) % I for n in range(1 + negatives)]
+    return Batch.of(users, torch.stack(columns, dim=1), (U, I))
+
+
+def treated(modality: Modality, missing: str) -> tuple[Tensor, list[bool]]:
+    """x (I, w) in float64 as a policy leaves it, and whether an average counts each item."""
+    x, present = modality.vectors.double(), modality.present.tolist()
+    if missing == "skip":
+        return x, present
+    if missing == "mean":
+        mean = sum(x[i] for i in range(I) if present[i]) / sum(present)
+        x = torch.stack([x[i] if present[i] else mean for i in range(I)])
+    return x, [True] * I
 
 
 # --- EF-MMLGCN (eq. 3) ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "max"])
-def test_early(train: Interactions, aggregate: str) -> None:
+@pytest.mark.parametrize("missing", MISSING)
+def test_early(train: Interactions, aggregate: str, missing: str) -> None:
     options = Early(dropout=0.4, contrast=0.7, temperature=0.3)
-    model = build("early", train, 2, aggregate=aggregate, early=options)
+    model = build("early", train, 2, aggregate=aggregate, early=options, missing=missing)
     w, made = weights(model), modalities(2, I)
     table = torch.cat([w["user_embedding"], w["item_embedding"]])
     users, e = lightgcn(train, table, 2)
     content = torch.zeros(I, D, dtype=torch.float64)
     for i in range(I):
-        parts = [
-            w[f"projection.linears.{j}.weight"] @ unit(m.vectors[i].double())
-            + w[f"projection.linears.{j}.bias"]
-            for j, m in enumerate(made)
-            if m.present[i]
-        ]
+        parts = []
+        for j, m in enumerate(made):
+            x, counted = treated(m, missing)
+            weight, bias = (w[f"projection.linears.{j}.{part}"] for part in ("weight", "bias"))
+            if counted[i]:  # under `zero`, what is absent is a zero vector, without a bias
+                absent = missing == "zero" and not m.present[i]
+                parts.append(torch.zeros_like(bias) if absent else weight @ unit(x[i]) + bias)
         if parts:
             stacked = torch.stack(parts)
             fused = stacked.mean(0) if aggregate == "mean" else stacked.amax(0)
@@ -136,9 +162,10 @@ def test_mmlgcn(train: Interactions, output_layer: bool) -> None:
     close(items, expected[U:])
 
 
-def test_mmlgcn_starts_from_the_modalities(train: Interactions) -> None:
+@pytest.mark.parametrize("missing", MISSING)
+def test_mmlgcn_starts_from_the_modalities(train: Interactions, missing: str) -> None:
     made = modalities(2, I)
-    model = build("mmlgcn", train, 2)
+    model = build("mmlgcn", train, 2, missing=missing)
     for j, modality in enumerate(made):
         start = model.item_embedding.detach()[:, D * j : D * (j + 1)]
         x = unit(modality.vectors[modality.present].double())
@@ -146,22 +173,32 @@ def test_mmlgcn_starts_from_the_modalities(train: Interactions) -> None:
         there = start[modality.present].double()
         solution = torch.linalg.lstsq(design, there).solution
         close(design @ solution, there)  # an affine map of the normalised vectors
-        bound = (6 / (U + I + D)) ** 0.5  # elsewhere Xavier-uniform, as in LightGCN
+        bound = (6 / (U + I + D)) ** 0.5
         absent = start[~modality.present]
-        assert absent.abs().max() <= bound and absent.std() > bound / 3
+        if missing == "skip":  # Xavier-uniform, as in LightGCN
+            assert absent.abs().max() <= bound and absent.std() > bound / 3
+        elif missing == "zero":
+            assert not absent.any()
+        else:
+            mean = unit(treated(modality, "mean")[0])[~modality.present]
+            ones = torch.ones(len(mean), 1, dtype=torch.float64)
+            close(absent.double(), torch.cat([mean, ones], dim=1) @ solution)
 
 
 # --- VBPR ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_vbpr(train: Interactions, count: int) -> None:
+@pytest.mark.parametrize("negatives", [1, 3])
+@pytest.mark.parametrize("missing", MISSING)
+def test_vbpr(train: Interactions, count: int, negatives: int, missing: str) -> None:
     options = Vbpr(regularization=0.3, bias_regularization=0.2, content_regularization=0.1)
-    model = build("vbpr", train, count, vbpr=options)
+    model = build("vbpr", train, count, vbpr=options, missing=missing)
     with torch.no_grad():
         model.bias.normal_()
     w = weights(model)
-    f = torch.cat([torch.zeros(I, 0), *(m.vectors for m in modalities(count, I))], dim=1).double()
+    filled = [treated(m, missing)[0] for m in modalities(count, I)]
+    f = torch.cat([torch.zeros(I, 0, dtype=torch.float64), *filled], dim=1)
     scores = torch.zeros(U, I, dtype=torch.float64)
     for u in range(U):
         for i in range(I):
@@ -172,16 +209,23 @@ def test_vbpr(train: Interactions, count: int) -> None:
     users, items = final(model)
     close(users @ items.T, scores)
 
-    batch, penalty = batch_of(train), 0.0
-    for u, (i, j) in zip(batch.users.tolist(), batch.items.tolist(), strict=True):
-        rows = [w["gamma_users"][u], w["gamma_items"][i], w["gamma_items"][j]]
-        rows += [w["theta_users"][u]] if count else []
-        penalty += 0.3 * sum(float(r @ r) for r in rows)
-        penalty += 0.2 * float(w["bias"][i] ** 2) + 0.02 * float(w["bias"][j] ** 2)
+    batch, penalty = batch_of(train, negatives), 0.0
+    for u, (i, *drawn) in zip(batch.users.tolist(), batch.items.tolist(), strict=True):
+        for j in drawn:  # every triple, halved as in Cornac
+            rows = [w["gamma_users"][u], w["gamma_items"][i], w["gamma_items"][j]]
+            rows += [w["theta_users"][u]] if count else []
+            penalty += 0.15 * sum(float(r @ r) for r in rows) / negatives
+            biases = float(w["bias"][i] ** 2), float(w["bias"][j] ** 2)
+            penalty += (0.1 * biases[0] + 0.01 * biases[1]) / negatives
     if count:
-        penalty += 0.1 * float((w["content"] ** 2).sum() + (w["content_bias"] ** 2).sum())
+        penalty += 0.05 * float((w["content"] ** 2).sum() + (w["content_bias"] ** 2).sum())
     got = model.auxiliary_loss(*model(), batch)
     assert got.item() == pytest.approx(penalty / 40, rel=1e-5)
+
+
+def test_vbpr_has_a_learning_rate_of_its_own(train: Interactions) -> None:
+    model = build("vbpr", train, 1, vbpr=Vbpr(learning_rate=0.007), learning_rate=0.5)
+    assert model.learning_rate(1) == model.learning_rate(90) == 0.007
 
 
 # --- MMGCN ---------------------------------------------------------------------------------
@@ -197,15 +241,16 @@ def neighbour_mean(train: Interactions) -> Tensor:
 
 
 @pytest.mark.parametrize("layers", [1, 3])
-def test_mmgcn(train: Interactions, layers: int) -> None:
+@pytest.mark.parametrize("missing", MISSING)
+def test_mmgcn(train: Interactions, layers: int, missing: str) -> None:
     options = Mmgcn(layers=layers, regularization=0.5)
-    model = build("mmgcn", train, 3, mmgcn=options)
+    model = build("mmgcn", train, 3, mmgcn=options, missing=missing)
     w, made = weights(model), modalities(3, I)
     ids = torch.cat([w["user_id"], w["item_id"]])
     mean = neighbour_mean(train)
     outputs = []
     for m, modality in enumerate(made):
-        f = modality.vectors.double()
+        f = treated(modality, missing)[0]
         if modality.name == "image":
             f = f @ w[f"networks.{m}.reduce.weight"].T + w[f"networks.{m}.reduce.bias"]
         x = unit(torch.cat([w[f"networks.{m}.preference"], f]))
@@ -219,10 +264,10 @@ def test_mmgcn(train: Interactions, layers: int) -> None:
     users, items = final(model)
     close(users, sum(outputs)[:U] / 3)
     for i in range(I):
-        having = [m for m in range(3) if made[m].present[i]] or [0, 1, 2]
+        having = [m for m in range(3) if treated(made[m], missing)[1][i]] or [0, 1, 2]
         close(items[i], sum(outputs[m][U + i] for m in having) / len(having))
 
-    batch = batch_of(train)
+    batch = batch_of(train, negatives=2)
     expected = torch.stack([w["user_id"][u] ** 2 for u in batch.users]).mean()
     expected += torch.stack([w["item_id"][i] ** 2 for i in batch.items.flatten()]).mean()
     expected += sum((w[f"networks.{m}.preference"] ** 2).mean() for m in range(3)) / 3
@@ -233,15 +278,22 @@ def test_mmgcn(train: Interactions, layers: int) -> None:
 # --- LATTICE -------------------------------------------------------------------------------
 
 
-def dense_graph(x: Tensor, present: Tensor, k: int) -> Tensor:
-    """Cosines, the k largest of each row kept, none below zero."""
+def among(pattern: Pattern, x: Tensor, present: Tensor, k: int) -> Tensor:
+    """The dense graph of `pattern`, which must hold k nearest ones of every row, itself first."""
     s = unit(x) @ unit(x).T
     kept = torch.zeros_like(s)
     for i in range(len(s)):
-        if present[i]:
-            row = s[i].masked_fill(~present, -torch.inf)
-            for j in row.argsort(descending=True)[: min(k, int(present.sum()))]:
-                kept[i, j] = max(float(s[i, j]), 0.0)
+        mine = pattern.columns[pattern.offsets[i] : pattern.offsets[i + 1]].tolist()
+        if not present[i]:
+            assert not mine
+            continue
+        assert len(set(mine)) == len(mine) == min(k, int(present.sum())) and mine[0] == i
+        row = s[i].masked_fill(~present, -torch.inf)
+        row[i] = torch.inf
+        nearest_ones = row.sort(descending=True).values[: len(mine)]
+        close(row[mine].sort(descending=True).values[1:], nearest_ones[1:])
+        for j in mine:
+            kept[i, j] = max(float(s[i, j]), 0.0)
     return kept
 
 
@@ -251,28 +303,33 @@ def normalise(s: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("layers", [0, 2])
-def test_lattice(train: Interactions, count: int, layers: int) -> None:
+@pytest.mark.parametrize(("layers", "negatives"), [(0, 1), (2, 3)])
+@pytest.mark.parametrize("missing", MISSING)
+def test_lattice(
+    train: Interactions, count: int, layers: int, negatives: int, missing: str
+) -> None:
     k = 4
     options = Lattice(neighbors=k, layers=layers, feature_dimension=5, frozen_weight=0.7)
-    model = build("lattice", train, count, lattice=options)
+    model = build("lattice", train, count, lattice=options, missing=missing)
     if count > 1:
         with torch.no_grad():
             model.logits.copy_(torch.tensor([0.3, -1.0, 0.8]))
     w, made = weights(model), modalities(count, I)
     share = w["logits"].softmax(0) if count > 1 else torch.ones(1, dtype=torch.float64)
-    has = torch.stack([m.present for m in made]).double()  # (n, I)
+    has = torch.tensor([treated(m, missing)[1] for m in made]).double()  # (n, I)
     per_item = share[:, None] * has
     per_item = per_item / per_item.sum(0).clamp(min=1e-12)
 
     learned = torch.zeros(I, I, dtype=torch.float64)
     frozen = torch.zeros(I, I, dtype=torch.float64)
     for j, m in enumerate(made):
-        x = m.vectors.double()
-        bias = w[f"graphs.{j}.transform.bias"]
+        (x, counted), graph = treated(m, missing), model.graphs[j]
+        present, bias = torch.tensor(counted), w[f"graphs.{j}.transform.bias"]
         transformed = x @ w[f"graphs.{j}.transform.weight"].T + bias
-        learned += per_item[j][:, None] * dense_graph(transformed, m.present, k)
-        frozen += per_item[j][:, None] * normalise(dense_graph(x, m.present, k))
+        # Which of equal rows (the absent ones) are neighbours is open: the model's are taken.
+        learned_pattern, frozen_pattern = graph.learned(True)[0], graph.frozen.pattern
+        learned += per_item[j][:, None] * among(learned_pattern, transformed, present, k)
+        frozen += per_item[j][:, None] * normalise(among(frozen_pattern, x, present, k))
     a = 0.3 * normalise(learned) + 0.7 * frozen
     h = a @ w["item_embedding"]
 
@@ -284,11 +341,11 @@ def test_lattice(train: Interactions, count: int, layers: int) -> None:
     close(users, out[:U])
     close(items, out[U:] + unit(h))
 
-    batch, squares = batch_of(train), 0.0
-    for u, (i, j) in zip(batch.users.tolist(), batch.items.tolist(), strict=True):
-        squares += float(
-            users[u].square().sum() + items[i].square().sum() + items[j].square().sum()
-        )
+    batch, squares = batch_of(train, negatives), 0.0
+    for u, (i, *drawn) in zip(batch.users.tolist(), batch.items.tolist(), strict=True):
+        for j in drawn:
+            rows = users[u], items[i], items[j]
+            squares += sum(float(row.square().sum()) for row in rows) / negatives
     got = model.auxiliary_loss(*model(), batch)
     assert got.item() == pytest.approx(1e-5 * squares / 80, rel=1e-4)
 
@@ -321,18 +378,55 @@ def test_lattice_learns_its_graph(train: Interactions) -> None:
             )
 
 
+def test_lattice_has_a_schedule_of_its_own(train: Interactions) -> None:
+    """The official code multiplies by 0.96^(e / 50) after e epochs, fractions included."""
+    model = build("lattice", train, 1, lattice=Lattice(learning_rate=0.3, decay=0.5))
+    for epoch, expected in ((1, 0.3), (26, 0.3 * 0.5**0.5), (51, 0.15), (60, 0.15 * 0.5**0.18)):
+        assert model.learning_rate(epoch) == pytest.approx(expected, rel=1e-12)
+
+
+def test_lattice_survives_negative_similarities(train: Interactions) -> None:
+    """Rows whose every neighbour but themselves lies opposite spread nothing, and stay finite."""
+    x = torch.eye(I, 2)[torch.arange(I) % 2] * torch.tensor([[1.0], [-1.0]]).repeat(I // 2, 1)
+    content = Modality("text", x, torch.ones(I, dtype=torch.bool))
+    pattern = nearest(unit(x), content.present, I)
+    model = variant_class("lattice")(
+        catalogue_of(train, content),
+        Config(2, Train(dimension=D), Systems(lattice=Lattice(neighbors=I))),
+    )
+    values = model.graphs[0].frozen.values
+    assert len(pattern.columns) == I * I and (values >= 0).all() and values.isfinite().all()
+    assert (model.graphs[0].learned(True)[1] >= 0).all()
+
+
+@pytest.mark.parametrize("rebuild", ["step", "epoch"])
+def test_lattice_is_evaluated_as_it_was_when_best(train: Interactions, rebuild: str) -> None:
+    validation = random_interactions(U, I, 60, 5)
+    model = build(
+        "lattice", train, 2, dimension=16, epochs=30, patience=30, batch_size=16,
+        lattice=Lattice(neighbors=4, learning_rate=0.05, frozen_weight=0.0, rebuild=rebuild),
+    )  # fmt: skip
+    fit = Fitter(model, train, validation, model.config, 0).run()
+    now = evaluate(fit.users, fit.items, seen=train, relevant=validation)["ndcg@10"].mean()
+    best = max(row["ndcg@10"] for row in fit.history)
+    assert float(now) == pytest.approx(best, abs=1e-12)
+    assert fit.best_epoch < len(fit.history)  # or nothing would be shown
+
+
+@torch.inference_mode()
 def test_lattice_rebuilds_when_asked(train: Interactions) -> None:
-    for rebuild, same in (("epoch", True), ("step", False)):
+    for rebuild, follows in (("epoch", False), ("step", True)):
         model = build("lattice", train, 1, lattice=Lattice(neighbors=4, rebuild=rebuild))
-        model()
-        before = model.graphs[0].pattern.columns
-        with torch.no_grad():
-            model.graphs[0].transform.weight.normal_()
-        model()
-        assert torch.equal(model.graphs[0].pattern.columns, before) == same
         model.begin_epoch()
         model()
-        assert not torch.equal(model.graphs[0].pattern.columns, before)
+        model.graphs[0].transform.weight.normal_()
+        within = model()[1]
+        evaluated = model.eval()()[1]
+        still = model.train()()[1]
+        model.begin_epoch()
+        anew = model()[1]
+        assert torch.equal(within, still) and torch.equal(evaluated, anew)
+        assert torch.equal(within, anew) == follows
 
 
 def test_nearest_in_blocks_and_among_few() -> None:
@@ -342,6 +436,8 @@ def test_nearest_in_blocks_and_among_few() -> None:
     assert torch.equal(whole.columns, blocks.columns)
     assert (whole.columns.view(-1, 5)[:, 0] == present.nonzero()[:, 0]).all()  # itself first
     assert present[whole.columns].all() and len(whole.columns) == 5 * int(present.sum())
+    same = nearest(unit(torch.ones(40, 6)), present, 5)  # more equal ones than neighbours
+    assert (same.columns.view(-1, 5)[:, 0] == present.nonzero()[:, 0]).all()
     few = nearest(x, torch.arange(40) < 2, 5)
     assert sorted(few.columns.tolist()) == [0, 0, 1, 1]
     assert len(nearest(x, torch.zeros(40, dtype=torch.bool), 5).columns) == 0

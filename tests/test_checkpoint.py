@@ -1,11 +1,10 @@
-"""A fit that is killed goes on where it was, and only that very fit."""
+"""A fit that is killed goes on where it was, to the same numbers."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,29 +19,20 @@ from pipeline import checkpoint as module
 from pipeline.checkpoint import Checkpoint
 
 CONFIG = Config(2, Train(dimension=8, epochs=6, batch_size=50, patience=6))
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SECONDS_BETWEEN", 0.0)
 
 
-def parts(text: float = 0.0, edges: int = 0):  # type: ignore[no-untyped-def]
-    train, validation = random_interactions(20, 30, 150, edges), random_interactions(20, 30, 50, 9)
-    content = Modality("text", torch.full((30, 3), text), torch.ones(30, dtype=torch.bool))
-    return catalogue_of(train, content), validation
-
-
-def cut_off() -> State:
+def cut_off(kept: Checkpoint) -> State:
     """Leave the state of a fit cut off after its third epoch."""
-    catalogue, validation = parts()
+    train, validation = random_interactions(20, 30, 150, 0), random_interactions(20, 30, 50, 9)
+    content = Modality("text", torch.ones(30, 3), torch.ones(30, dtype=torch.bool))
     torch.manual_seed(0)
-    fitter = Fitter(
-        variant_class("frozen")(catalogue, CONFIG), catalogue.train, validation, CONFIG, 0
-    )
-    kept = Checkpoint("frozen", CONFIG, 0, catalogue, validation, CPU)
+    model = variant_class("frozen")(catalogue_of(train, content), CONFIG)
+    fitter = Fitter(model, train, validation, CONFIG, 0)
 
     def save(state: State) -> None:
         kept.save(state)
@@ -54,93 +44,85 @@ def cut_off() -> State:
     return fitter.state()
 
 
-def test_a_saved_state_comes_back_whole() -> None:
-    state = cut_off()
-    catalogue, validation = parts()
-    back = Checkpoint("frozen", CONFIG, 0, catalogue, validation, CPU).load()
+def test_a_saved_state_comes_back_whole(tmp_path: Path) -> None:
+    path = tmp_path / "fits/x.safetensors"
+    assert Checkpoint(path).load() is None
+    state = cut_off(Checkpoint(path))
+    back = Checkpoint(path).load()
     assert back is not None
     assert back.history == state.history and back.best_epoch == state.best_epoch
     assert back.tensors.keys() == state.tensors.keys()
     assert all(torch.equal(back.tensors[n], t) for n, t in state.tensors.items())
 
 
-def test_no_other_fit_takes_it_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    cut_off()
-    same = ("frozen", CONFIG, 0, *parts(), CPU)
-    others = [
-        ("alpha", *same[1:]),
-        ("frozen", replace(CONFIG, layers=1), *same[2:]),
-        ("frozen", replace(CONFIG, train=replace(CONFIG.train, learning_rate=0.1)), *same[2:]),
-        (*same[:2], 1, *same[3:]),
-        (*same[:3], *parts(text=1.0), CPU),
-        (*same[:3], *parts(edges=1), CPU),
-        (*same[:5], torch.device("cuda")),
-    ]
-    assert Checkpoint(*same).load() is not None
-    for other in others:
-        assert Checkpoint(*other).load() is None
-    monkeypatch.setattr(module, "MODEL_CODE", tmp_path)  # other code
-    assert Checkpoint(*same).load() is None
-
-
-def test_saves_no_more_often_than_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
-    state = cut_off()
-    catalogue, validation = parts()
-    kept = Checkpoint("frozen", CONFIG, 7, catalogue, validation, CPU)
+def test_saves_no_more_often_than_it_should(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = cut_off(Checkpoint(tmp_path / "x"))
+    kept = Checkpoint(tmp_path / "y")
     monkeypatch.setattr(module, "SECONDS_BETWEEN", 60.0)
     kept.save(state)
     assert not kept.path.exists()
     monkeypatch.setattr(module, "SECONDS_BETWEEN", 0.0)
     kept.save(state)
     assert kept.path.exists()
+    first = kept.path.stat().st_mtime_ns
+    monkeypatch.setattr(module, "SECONDS_BETWEEN", 60.0)
+    kept.save(state)
+    assert kept.path.stat().st_mtime_ns == first
     kept.remove()
     assert not kept.path.exists()
 
 
 CHILD = """
 import sys
-import torch
 sys.path.insert(0, {tests!r})
+from pathlib import Path
 from pipeline import checkpoint
-from test_checkpoint import CONFIG, CPU, parts
-from dataclasses import replace
-from model.fitting import Fitter
-from model.variants import variant_class
+from small import SMALL, write_workspace
+from pipeline.cells import Experiment, cell_of
+from pipeline.workspace import Workspace
 checkpoint.SECONDS_BETWEEN = 0.0
-config = replace(CONFIG, train=replace(CONFIG.train, epochs=150, patience=150))
-catalogue, validation = parts()
-torch.manual_seed(0)
-fitter = Fitter(variant_class("alpha")(catalogue, config), catalogue.train, validation, config, 0)
-kept = checkpoint.Checkpoint("alpha", config, 0, catalogue, validation, CPU)
-if (state := kept.load()) is not None:
-    fitter.restore(state)
-print("start", len(fitter.history), flush=True)
-fitter.run(save=kept.save)
-torch.set_printoptions(precision=10, threshold=10**6)
-print(fitter.model.item_embedding.sum().item(), fitter.model.alpha, fitter.history[-1])
+old = checkpoint.Checkpoint.load
+def load(self):
+    state = old(self)
+    print("start", len(state.history) if state else 0, flush=True)
+    return state
+checkpoint.Checkpoint.load = load
+cell = cell_of(Experiment("alpha", 2, SMALL.for_system("alpha"), 0, "cpu"), Workspace())
+print(cell.path.name, flush=True)
 """
 
 
 def test_killed_minus_nine(tmp_path: Path) -> None:
+    from small import write_workspace
+
     def run(root: Path, seconds: float | None) -> list[str]:
-        environment = os.environ | {"DVC_ROOT": str(root)}
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD.format(tests=str(Path(__file__).parent))],
-            env=environment, stdout=subprocess.PIPE, text=True,
+            cwd=root, env=os.environ | {"DVC_ROOT": str(root)}, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert child.stdout is not None
         lines = [child.stdout.readline()]
         if seconds is not None:
+            while not list(root.glob(".cache/fits/*.safetensors")) and child.poll() is None:
+                time.sleep(0.01)
             time.sleep(seconds)
             child.send_signal(signal.SIGKILL)
         lines += child.stdout.readlines()
         child.wait()
         return lines
 
+    for name in ("whole", "killed"):
+        write_workspace(tmp_path / name)
     whole = run(tmp_path / "whole", None)
     starts = []
-    for seconds in (0.1, 0.2, 0.15):
+    for seconds in (0.0, 0.1, 0.05):
         starts.append(int(run(tmp_path / "killed", seconds)[0].split()[1]))
     last = run(tmp_path / "killed", None)
     assert starts[0] == 0 and int(last[0].split()[1]) > 0
-    assert last[1] == whole[1]
+    name = whole[1].strip()
+    assert last[1].strip() == name
+    cells = [tmp_path / root / ".cache/cells" / name for root in ("whole", "killed")]
+    assert cells[0].read_bytes() == cells[1].read_bytes()
+    assert not list((tmp_path / "killed/.cache/fits").glob("*.safetensors"))

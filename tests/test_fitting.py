@@ -7,7 +7,7 @@ import torch
 from conftest import catalogue_of, random_interactions
 
 from model.adam import Adam
-from model.config import Config, Early, Train
+from model.config import Config, Early, Systems, Train
 from model.features import Modality
 from model.fitting import Fit, Fitter, State
 from model.interactions import Interactions
@@ -18,10 +18,9 @@ from model.sampling import Batch
 from model.variants import VARIANTS, variant_class
 
 SETTINGS = Train(
-    dimension=8, epochs=60, batch_size=50, learning_rate=0.02, regularization=0.0, patience=5,
-    early=Early(dropout=0.5),
-)  # fmt: skip
-CONFIG = Config(1, SETTINGS)
+    dimension=8, epochs=60, batch_size=50, learning_rate=0.02, regularization=0.0, patience=5
+)
+CONFIG = Config(1, SETTINGS, Systems(early=Early(dropout=0.5)))
 
 
 def data() -> tuple[Interactions, Interactions]:

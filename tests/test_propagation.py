@@ -4,10 +4,9 @@ import pytest
 import torch
 from conftest import random_interactions
 
-from model.config import Config, Train
 from model.graph import normalized_graph
 from model.interactions import Interactions
-from model.propagation import propagate
+from model.propagation import layer_weights, propagate
 from model.sparse import SparseMatrix
 
 
@@ -41,7 +40,7 @@ def test_equals_dense_closed_form(layers: int, seed: int) -> None:
     train = Interactions.of(drawn.users, drawn.items, 20, 30)
     dense = dense_adjacency(train)
     e = torch.randn(50, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    weights = Config(layers).layer_weights
+    weights = layer_weights((), layers)
     expected = sum(torch.linalg.matrix_power(dense, k) @ e for k in range(layers + 1))
     expected = expected / (layers + 1)
 
@@ -57,20 +56,23 @@ def test_layer_weights_and_exponents() -> None:
     train = random_interactions(20, 30, 120, 4)
     dense = dense_adjacency(train, 0.3, 0.8)
     e = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
-    config = Config(2, Train(layer_weights=(0.5, 0.0, 2.0, 9.0)))
+    weights = layer_weights((0.5, 0.0, 2.0, 9.0), 2)
+    assert weights == (0.5, 0.0, 2.0)
     expected = 0.5 * e.double() + 2 * dense @ dense @ e.double()
     graph = normalized_graph(train, 0.3, 0.8)
-    got = torch.cat(propagate(graph, e[:20], e[20:], config.layer_weights))
+    got = torch.cat(propagate(graph, e[:20], e[20:], weights))
     torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="3 are needed"):
-        _ = Config(2, Train(layer_weights=(0.5, 0.5))).layer_weights
+        layer_weights((0.5, 0.5), 2)
+    with pytest.raises(ValueError, match="are all zero"):
+        layer_weights((0.0, 0.0, 1.0), 1)
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2, 3])
 def test_isolated_nodes_keep_only_their_own_embedding(layers: int) -> None:
     train = Interactions.of(torch.tensor([0, 1]), torch.tensor([0, 0]), 3, 2)
     users, items = torch.randn(3, 4), torch.randn(2, 4)
-    weights = Config(layers).layer_weights
+    weights = layer_weights((), layers)
     out_users, out_items = propagate(normalized_graph(train), users, items, weights)
     torch.testing.assert_close(out_users[2], users[2] / (layers + 1))
     torch.testing.assert_close(out_items[1], items[1] / (layers + 1))

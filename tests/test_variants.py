@@ -1,29 +1,31 @@
 """One contract for every variant, and each late-fusion formula by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import catalogue_of, random_interactions
 from torch.nn import functional as F
 
 from model.aggregate import FUNCTIONS
-from model.config import AGGREGATES, Config, Content, Lattice, Mmgcn, Train, Vbpr
+from model.config import AGGREGATES, Config, Content, Lattice, Mmgcn, Systems, Train, Vbpr
 from model.features import Modality
 from model.fitting import Fitter
 from model.interactions import Interactions
 from model.lightgcn import LightGCN
 from model.metrics import evaluate
-from model.propagation import propagate
+from model.propagation import layer_weights, propagate
 from model.recommender import Recommender
 from model.sampling import BatchSampler
 from model.variants import VARIANTS, variant_class
 
 # The baselines' own learning rates are made for real catalogues.
-TRAIN = Train(
-    dimension=8, epochs=40, batch_size=64, learning_rate=0.01, patience=40,
-    vbpr=Vbpr(learning_rate=0.01, regularization=1e-3, bias_regularization=1e-3),
+TRAIN = Train(dimension=8, epochs=40, batch_size=64, learning_rate=0.01, patience=40)
+SYSTEMS = Systems(
+    vbpr=Vbpr(learning_rate=0.01, regularization=2e-3, bias_regularization=2e-3),
     mmgcn=Mmgcn(learning_rate=0.01, regularization=1e-4),
     lattice=Lattice(learning_rate=0.01),
-)  # fmt: skip
+)
 FUSED = ("frozen", "alpha", "unfrozen", "normalized", "equal")  # LightGCN, then fusion
 COLLABORATIVE = ("none", *FUSED)
 WIDTHS = {"text": 11, "image": 7, "audio": 5, "video": 3}
@@ -45,12 +47,19 @@ def modalities(count: int, n_items: int) -> list[Modality]:
 def build(
     variant: str, train: Interactions, count: int, *, layers: int = 2, **changes: object
 ) -> Recommender:
-    """A small model; `changes` go to Config or to Train, whichever has the field."""
-    top = {k: changes.pop(k) for k in ("aggregate", "projection", "propagation") if k in changes}
-    settings = Train(**{**vars(TRAIN), **changes})  # type: ignore[arg-type]
+    """A small model; `changes` go to Config, Train or Systems, whichever has the field."""
     torch.manual_seed(3)
     catalogue = catalogue_of(train, *modalities(count, train.n_items))
-    return variant_class(variant)(catalogue, Config(layers, settings, **top))  # type: ignore[arg-type]
+    return variant_class(variant)(catalogue, config_of(layers, **changes))
+
+
+def config_of(layers: int, **changes: object) -> Config:
+    """The tests' configuration; `changes` go to Config, Train or Systems."""
+    parts = []
+    for default in (TRAIN, SYSTEMS):
+        mine = {k: changes.pop(k) for k in list(changes) if hasattr(default, k)}
+        parts.append(replace(default, **mine))  # type: ignore[arg-type]
+    return Config(layers, *parts, **changes)  # type: ignore[arg-type]
 
 
 def fit(model: Recommender, train: Interactions, validation: Interactions, seed: int) -> Fitter:
@@ -60,9 +69,8 @@ def fit(model: Recommender, train: Interactions, validation: Interactions, seed:
 
 
 def collaborative(model: LightGCN) -> tuple[torch.Tensor, torch.Tensor]:
-    return propagate(
-        model.graph, model.user_embedding, model.item_embedding, model.config.layer_weights
-    )
+    weights = layer_weights(model.config.train.layer_weights, model.config.layers)
+    return propagate(model.graph, model.user_embedding, model.item_embedding, weights)
 
 
 @pytest.fixture
@@ -248,7 +256,7 @@ def test_ensemble_weighs_the_five(train: Interactions) -> None:
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 @pytest.mark.parametrize("variant", ["frozen", "early"])
 def test_every_aggregate_learns(aggregate: str, variant: str, train: Interactions) -> None:
-    model = build(variant, train, 3, aggregate=aggregate, early=TRAIN.early)
+    model = build(variant, train, 3, aggregate=aggregate)
     history = fit(model, train, random_interactions(20, 30, 40, 1), 0).history
     assert history[-1]["train_loss"] < history[0]["train_loss"] - 0.01
 
@@ -270,7 +278,7 @@ def test_content_never_touches_what_an_item_lacks(train: Interactions) -> None:
         for first in (made[0], other):
             torch.manual_seed(3)
             catalogue = catalogue_of(train, first, made[1])
-            model = variant_class(variant)(catalogue, Config(2, TRAIN)).eval()
+            model = variant_class(variant)(catalogue, Config(2, TRAIN, SYSTEMS)).eval()
             with torch.inference_mode():
                 results.append(model()[1])
         torch.testing.assert_close(results[0][absent], results[1][absent])
@@ -303,9 +311,9 @@ def solved(variant: str, checkerboard: Interactions, **changes: object) -> float
     """Precision@10 against every unseen item of the user's colour."""
     content = F.one_hot(torch.arange(50) % 2).float()
     text = Modality("text", content, torch.ones(50, dtype=torch.bool))
-    settings = Train(**{**vars(TRAIN), "dimension": 16, **changes})  # type: ignore[arg-type]
     torch.manual_seed(0)
-    model = variant_class(variant)(catalogue_of(checkerboard, text), Config(2, settings))
+    config = config_of(2, **{"dimension": 16, **changes})
+    model = variant_class(variant)(catalogue_of(checkerboard, text), config)
     fit(model, checkerboard, NOBODY, 0)
     with torch.inference_mode():
         users, items = model()

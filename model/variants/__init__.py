@@ -25,8 +25,12 @@ VARIANTS = {
 }
 
 
+def module_of(name: str) -> str:
+    """The module of a variant."""
+    return f"{__name__}.{name}"
+
+
 def variant_class(name: str) -> type[Recommender]:
     """The class behind a variant's name."""
-    module = importlib.import_module(f"model.variants.{name}")
-    cls: type[Recommender] = getattr(module, VARIANTS[name])
+    cls: type[Recommender] = getattr(importlib.import_module(module_of(name)), VARIANTS[name])
     return cls

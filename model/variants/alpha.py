@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from model.config import Config
 from model.fusion import LateFusion
 from model.recommender import Catalogue
+from model.reductions import scale
 
 
 class Alpha(LateFusion):
@@ -21,7 +22,7 @@ class Alpha(LateFusion):
 
     def weigh(self, e: Tensor, content: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         alpha = self.balance.sigmoid()
-        return alpha * e, [(1 - alpha) * m for m in content]
+        return scale(alpha, e), [scale(1 - alpha, m) for m in content]
 
     @property
     def alpha(self) -> float | None:

@@ -19,13 +19,13 @@ class Early(LightGCN):
     The encoders' x_j are frozen, every W is trained, dropout falls on what W_agg and W_out
     multiply. To BPR it adds `contrast` x symmetric NCE between e and the fused content, over the
     unique items of a batch that have content. The paper leaves dropout, weight, temperature and
-    pairing open (`train.early`). Without modalities it is LightGCN.
+    pairing open (`systems.early`). Without modalities it is LightGCN.
     """
 
     def __init__(self, catalogue: Catalogue, config: Config) -> None:
         super().__init__(catalogue, config)
         d = config.train.dimension
-        self.options = config.train.early
+        self.options = config.systems.early
         self.projection = Projection(
             catalogue.modalities,
             d,

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import Config
-from model.features import counted
+from model.features import counted, l2norm
 from model.graph import degrees, pattern_of
-from model.recommender import Catalogue, Recommender, xavier_tables
+from model.recommender import Catalogue, Recommender, xavier_table
 from model.sampling import Batch
 from model.sparse import Pattern, SparseMatrix, inner_products, multiply
 
@@ -26,19 +26,17 @@ class Lattice(Recommender):
     the mean over layers of (D^-1 (A_ui + I))^k E. An item without content keeps it alone, as does
     every item without modalities.
 
-    The official code rebuilds the learned graph on the first batch of an epoch and detaches it for
-    the rest. Here it follows every step; `rebuild: epoch` keeps each epoch's neighbours, and still
-    learns their similarities.
+    The official code rebuilds the learned graph on the first batch of an epoch, detaches it for the
+    rest, and rebuilds it for an evaluation. Here it follows every step; `rebuild: epoch` keeps an
+    epoch's neighbours while training, and still learns their similarities. Both tables of E start
+    Xavier-uniform.
     """
-
-    layered = False
 
     def __init__(self, catalogue: Catalogue, config: Config) -> None:
         super().__init__(catalogue, config)
-        self.options = config.train.lattice
-        self.user_embedding, self.item_embedding = xavier_tables(
-            self.n_users, self.n_items, config.train.dimension
-        )
+        self.options = config.systems.lattice
+        self.user_embedding = xavier_table(self.n_users, config.train.dimension)
+        self.item_embedding = xavier_table(self.n_items, config.train.dimension)
         of_users, of_items = degrees(catalogue.train)
         pattern = pattern_of(catalogue.train)
         users, items = catalogue.train.users, catalogue.train.items
@@ -77,7 +75,8 @@ class Lattice(Recommender):
         if len(self.graphs) > 1:
             weights = weights * self.logits.softmax(0)[:, None]
             weights = weights / weights.sum(0).clamp(min=SMALLEST_ROW_SUM)
-        learned = [graph.learned(self.options.rebuild == "step") for graph in self.graphs]
+        anew = self.options.rebuild == "step" or not self.training
+        learned = [graph.learned(anew) for graph in self.graphs]
         weighed = [w[pattern.rows] * s for w, (pattern, s) in zip(weights, learned, strict=True)]
         row_sums = torch.stack(
             [
@@ -106,9 +105,10 @@ class Lattice(Recommender):
         return torch.stack(users).mean(0), torch.stack(items).mean(0)
 
     def auxiliary_loss(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor | None:
-        """strength · (||u||^2 + ||p||^2 + ||n||^2) / (2 B) of the final embeddings."""
+        """strength/2 (||u||^2 + ||p||^2 + ||n||^2) of the final embeddings, a mean over triples."""
+        of_items = F.embedding(batch.items, items).square().sum((0, 2))  # (1 + n,)
         squares = F.embedding(batch.users, users).square().sum()
-        squares = squares + F.embedding(batch.items[:, :2], items).square().sum()
+        squares = squares + of_items[0] + of_items[1:].mean()
         return self.options.regularization * squares / (2 * len(batch))
 
     def begin_epoch(self) -> None:
@@ -116,8 +116,8 @@ class Lattice(Recommender):
             graph.renew()
 
     def learning_rate(self, epoch: int) -> float:
-        """The official schedule: times 0.96 every 50 epochs, continuously."""
-        return self.options.learning_rate * self.options.decay ** (epoch / 50)
+        """The official schedule: times `decay` every 50 epochs, continuously; 1 at epoch 1."""
+        return self.options.learning_rate * self.options.decay ** ((epoch - 1) / 50)
 
 
 class _ItemGraph(nn.Module):
@@ -131,7 +131,9 @@ class _ItemGraph(nn.Module):
         self.register_buffer("features", features, persistent=False)
         self.register_buffer("present", present, persistent=False)
         self.transform = nn.Linear(features.shape[1], dimension)
-        pattern, similarities = self._similarities(F.normalize(features))
+        unit = l2norm(features)
+        pattern = nearest(unit, present, neighbors)
+        similarities = inner_products(pattern, unit, unit).clamp(min=0)
         row_sums = features.new_zeros(len(features)).index_add_(0, pattern.rows, similarities)
         scale = row_sums.clamp(min=SMALLEST_ROW_SUM).rsqrt()
         self.frozen = SparseMatrix(
@@ -144,15 +146,17 @@ class _ItemGraph(nn.Module):
         self.pattern = None
 
     def learned(self, anew: bool) -> tuple[Pattern, Tensor]:
-        """The k-NN pattern and its similarities (E,), differentiable in the transform."""
-        unit = F.normalize(self.transform(self.features))
-        if anew or self.pattern is None:
-            self.pattern = nearest(unit.detach(), self.present, self.neighbors)
-        # Below zero there is no similarity to spread; row sums stay positive (1 with itself).
-        return self.pattern, inner_products(self.pattern, unit, unit).clamp(min=0)
+        """The k-NN pattern and its similarities (E,), differentiable in the transform.
 
-    def _similarities(self, unit: Tensor) -> tuple[Pattern, Tensor]:
-        pattern = nearest(unit, self.present, self.neighbors)
+        The neighbours are sought where `anew` says so, else kept until `renew`.
+        """
+        unit = F.normalize(self.transform(self.features))
+        pattern = self.pattern
+        if anew or pattern is None:
+            pattern = nearest(unit.detach(), self.present, self.neighbors)
+        if not anew:
+            self.pattern = pattern
+        # Below zero there is no similarity to spread; row sums stay positive (1 with itself).
         return pattern, inner_products(pattern, unit, unit).clamp(min=0)
 
 
@@ -169,9 +173,12 @@ def nearest(unit: Tensor, present: Tensor, k: int, cells: int = 1 << 24) -> Patt
     rows = present.nonzero()[:, 0]
     candidates = unit[rows]
     k = min(k, len(rows))
-    found = [
-        (block @ candidates.T).topk(k, dim=1).indices
-        for block in candidates.split(max(1, cells // max(1, len(rows))))
-    ]
-    columns = rows[torch.cat(found)] if found and len(rows) else rows.new_empty(0, 0)
+    found = []
+    for block in torch.arange(len(rows), device=rows.device).split(
+        max(1, cells // max(1, len(rows)))
+    ):
+        similarities = candidates[block] @ candidates.T
+        similarities[torch.arange(len(block), device=rows.device), block] = torch.inf  # itself
+        found.append(similarities.topk(k, dim=1).indices)
+    columns = rows[torch.cat(found)] if found else rows.new_empty(0, 0)
     return Pattern.of(rows.repeat_interleave(k), columns.flatten(), (len(unit), len(unit)))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from model.config import Config
 from model.features import counted
 from model.graph import mean_graphs
-from model.recommender import Catalogue, Recommender, xavier_tables
+from model.recommender import Catalogue, Recommender, split_table
 from model.sampling import Batch
 from model.sparse import SparseMatrix
 
@@ -24,18 +24,19 @@ class Mmgcn(Recommender):
     x = leaky_relu(G [h || x^]). The mean over modalities counts those that the item has; an item
     without any takes the mean over all networks, which its neighbours and its id feed. Ids and
     preferences are trained (in the official code they never move). Without modalities there is no
-    network, and the ids alone are matrix factorisation.
+    network, and the ids alone are matrix factorisation. As in the official code, ids (one draw over
+    users and items), preferences, every W and L and the first G start Xavier-normal, the other
+    layers as torch's linear layers do.
     """
-
-    layered = False
 
     def __init__(self, catalogue: Catalogue, config: Config) -> None:
         super().__init__(catalogue, config)
         d = config.train.dimension
-        self.options = config.train.mmgcn
+        self.options = config.systems.mmgcn
         missing = config.train.missing
         of_items, of_users = mean_graphs(catalogue.train)
-        self.user_id, self.item_id = xavier_tables(self.n_users, self.n_items, d)
+        ids = nn.init.xavier_normal_(torch.empty(self.n_users + self.n_items, d))
+        self.user_id, self.item_id = split_table(ids, self.n_users)
         self.networks: Sequence[_Network] = nn.ModuleList(  # type: ignore[assignment]
             _Network(
                 modality.filled(missing),
@@ -102,6 +103,8 @@ class _Network(nn.Module):
         self.w = nn.ModuleList(nn.Linear(w, w, bias=False) for w in widths)
         self.l = nn.ModuleList(nn.Linear(w, dimension) for w in widths)
         self.g = nn.ModuleList(nn.Linear(w + dimension, dimension) for w in widths)
+        for layer in (*self.w, *self.l, self.g[0]):
+            nn.init.xavier_normal_(layer.weight)
 
     def forward(self, user_id: Tensor, item_id: Tensor) -> tuple[Tensor, Tensor]:
         users = F.normalize(self.preference)

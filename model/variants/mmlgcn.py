@@ -2,21 +2,23 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from model.config import Config
+from model.features import l2norm
 from model.lightgcn import LightGCN
-from model.recommender import Catalogue, xavier_tables
+from model.recommender import Catalogue, split_table, xavier_table
 
 
 class Mmlgcn(LightGCN):
     """item = [LGCN_1(e_1) W_1 || ... || LGCN_n(e_n) W_n] W_out (eq. 1); users the same.
 
-    The j-th item table starts from modality j, normalised and projected to d at random, and from
-    Xavier-uniform where an item lacks it. The n LightGCNs are trained together, and propagated as
-    one table of width n d. W_out is optional (`train.mmlgcn.output_layer`). Without modalities it
-    is LightGCN.
+    The j-th item table starts from modality j, normalised and projected to d at random. Where an
+    item lacks it, it starts Xavier-uniform, or as `train.missing` says: from zero, or from the
+    modality's mean. The n LightGCNs are trained together, and propagated as one table of width
+    n d. W_out is optional (`systems.mmlgcn.output_layer`). Without modalities it is LightGCN.
     """
+
+    fused = False
 
     def __init__(self, catalogue: Catalogue, config: Config) -> None:
         super().__init__(catalogue, config)
@@ -24,21 +26,22 @@ class Mmlgcn(LightGCN):
         modalities = catalogue.modalities
         if not modalities:
             return
-        tables = [xavier_tables(self.n_users, self.n_items, d) for _ in modalities]
+        drawn = [xavier_table(self.n_users + self.n_items, d) for _ in modalities]
+        tables = [split_table(table, self.n_users) for table in drawn]
         for (_, items), modality in zip(tables, modalities, strict=True):
-            x = F.normalize(modality.filled(config.train.missing))
+            x = l2norm(modality.filled(config.train.missing))
             start = nn.Linear(x.shape[1], d)(x).detach()
-            kept = modality.present if config.train.missing == "skip" else slice(None)
-            items.data[kept] = start[kept]
+            if config.train.missing != "mean":
+                absent = torch.zeros_like(items) if config.train.missing == "zero" else items.data
+                start = torch.where(modality.present[:, None], start, absent)
+            items.data.copy_(start)
         self.user_embedding = nn.Parameter(torch.cat([users for users, _ in tables], dim=1))
         self.item_embedding = nn.Parameter(torch.cat([items for _, items in tables], dim=1))
         self.w = nn.ModuleList(nn.Linear(d, d, bias=False) for _ in modalities)
         self.w_out: nn.Module = nn.Identity()
-        if config.train.mmlgcn.output_layer:
+        if config.systems.mmlgcn.output_layer:
             self.w_out = nn.Linear(len(modalities) * d, d, bias=False)
         self.fused = True
-
-    fused = False
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Users and items: (U, d) and (I, d), or (U, n d) and (I, n d) without the output layer."""

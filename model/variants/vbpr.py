@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import Config
-from model.recommender import Catalogue, Recommender, xavier_tables
+from model.recommender import Catalogue, Recommender, xavier_table
 from model.sampling import Batch
 
 
@@ -15,16 +15,16 @@ class Vbpr(Recommender):
     f concatenates the encoders' outputs; an absent modality adds nothing, unless `missing: mean`
     fills it. gamma and theta have `train.dimension` factors each. The score is one inner product:
     users [gamma_u, theta_u, 1], items [gamma_i, E f_i, b_i + beta' · f_i]. Without modalities it
-    is biased matrix factorisation.
+    is biased matrix factorisation. Tables start Xavier-uniform, each drawn on its own; the biases
+    start from zero.
     """
-
-    layered = False
 
     def __init__(self, catalogue: Catalogue, config: Config) -> None:
         super().__init__(catalogue, config)
         d = config.train.dimension
-        self.options = config.train.vbpr
-        self.gamma_users, self.gamma_items = xavier_tables(self.n_users, self.n_items, d)
+        self.options = config.systems.vbpr
+        self.gamma_users = xavier_table(self.n_users, d)
+        self.gamma_items = xavier_table(self.n_items, d)
         self.bias = nn.Parameter(torch.zeros(self.n_items))
         filled = [m.filled(config.train.missing) for m in catalogue.modalities]
         self.features: Tensor | None  # f, (I, w)
@@ -33,9 +33,9 @@ class Vbpr(Recommender):
         )
         if self.features is not None:
             width = self.features.shape[1]
-            self.theta_users = nn.Parameter(nn.init.xavier_uniform_(torch.empty(self.n_users, d)))
-            self.content = nn.Parameter(nn.init.xavier_uniform_(torch.empty(width, d)))  # E^T
-            self.content_bias = nn.Parameter(nn.init.xavier_uniform_(torch.empty(width, 1)))
+            self.theta_users = xavier_table(self.n_users, d)
+            self.content = xavier_table(width, d)  # E^T
+            self.content_bias = xavier_table(width, 1)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Users (U, D) and items (I, D), D = 2 d + 1, or d + 1 without content."""
@@ -50,20 +50,23 @@ class Vbpr(Recommender):
         return torch.cat([*users, ones], dim=1), torch.cat([*items, bias], dim=1)
 
     def auxiliary_loss(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor | None:
-        """The L2 terms of every triple over B; a negative's bias counts a tenth."""
-        o = self.options
-        factors = [F.embedding(batch.users, self.gamma_users)]
-        factors += [F.embedding(batch.items[:, c], self.gamma_items) for c in (0, 1)]
+        r"""The L2 terms, a mean over the batch's triples (u, i, j) like the ranking loss.
+
+        lambda/2 (||gamma_u||^2 + ||theta_u||^2 + ||gamma_i||^2 + ||gamma_j||^2)
+        + lambda_b/2 (b_i^2 + b_j^2 / 10), and once a batch lambda_e/2 (||E||^2 + ||beta'||^2) / B.
+        """
+        o, size, n = self.options, len(batch), batch.items.shape[1] - 1
+        own = F.embedding(batch.users, self.gamma_users).square().sum()
         if self.features is not None:
-            factors.append(F.embedding(batch.users, self.theta_users))
-        squares = torch.stack([f.square().sum() for f in factors]).sum()
+            own = own + F.embedding(batch.users, self.theta_users).square().sum()
+        factors = F.embedding(batch.items, self.gamma_items).square().sum((0, 2))  # (1 + n,)
         biases = F.embedding(batch.items, self.bias[:, None])[..., 0].square().sum(0)  # (1 + n,)
-        total = o.regularization * squares
-        total = total + o.bias_regularization * (biases[0] + biases[1] / 10)
+        total = o.regularization * (own + factors[0] + factors[1:].sum() / n)
+        total = total + o.bias_regularization * (biases[0] + biases[1:].sum() / (10 * n))
         if self.features is not None and o.content_regularization:
             content = self.content.square().sum() + self.content_bias.square().sum()
             total = total + o.content_regularization * content
-        return total / len(batch)
+        return total / (2 * size)
 
     def learning_rate(self, epoch: int) -> float:
         return self.options.learning_rate

@@ -1,0 +1,107 @@
+"""The prepared catalogue as systems take it, and the hashes of its parts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from encoders import MODALITIES
+from pipeline import paths
+from pipeline.embeddings import read_embeddings
+from pipeline.files import InputError
+
+if TYPE_CHECKING:
+    from model.experiment import Dataset
+    from model.features import Modality
+    from model.interactions import Interactions
+
+SPLITS = ("train", "validation", "test")
+
+
+class Workspace:
+    """What `prepare` and `encode` wrote: read when it is asked for, torch imported only then."""
+
+    @cached_property
+    def hashes(self) -> Mapping[str, str]:
+        """Part → sha256 of its content: each split, and `content`, which items and vectors make.
+
+        Of a file, the columns that matter count, and neither its metadata nor its layout.
+        """
+        result = {name: _sha256(pq.read_table(paths.split_path(name))) for name in SPLITS}
+        result["size"] = f"{self.n_users} x {len(self.item_ids)}"
+        result["content"] = _sha256(
+            pa.table({"item_id": self.item_ids}),
+            *(pq.read_table(paths.embeddings_path(name)) for name in MODALITIES),
+        )
+        return result
+
+    @cached_property
+    def item_ids(self) -> pa.ChunkedArray:
+        """Ids in the order of the items' codes."""
+        return pq.read_table(paths.ITEMS, columns=["item_id"])["item_id"]
+
+    @property
+    def n_users(self) -> int:
+        """U."""
+        return int(pq.read_metadata(paths.USERS).num_rows)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """On the CPU. A modality that no item has is left out."""
+        from model.experiment import Dataset
+        from model.recommender import Catalogue
+
+        rows = {item_id: row for row, item_id in enumerate(self.item_ids.to_pylist())}
+        found = (_read_modality(name, rows) for name in MODALITIES)
+        splits = {name: _read_split(name, self.n_users, len(rows)) for name in SPLITS}
+        catalogue = Catalogue(splits["train"], [m for m in found if m is not None])
+        return Dataset(catalogue, splits["validation"], splits["test"])
+
+
+def _read_split(name: str, n_users: int, n_items: int) -> Interactions:
+    import torch
+
+    from model.interactions import Interactions
+
+    table = pq.read_table(paths.split_path(name))
+    users, items = (torch.from_numpy(table[c].to_numpy().copy()) for c in ("user", "item"))
+    return Interactions.of(users, items, n_users, n_items)
+
+
+def _read_modality(name: str, rows: Mapping[str, int]) -> Modality | None:
+    import torch
+
+    from model.features import Modality
+
+    ids, embeddings = read_embeddings(paths.embeddings_path(name))
+    if not ids:
+        return None
+    if unknown := [i for i in ids if i not in rows]:
+        raise InputError(
+            f"{paths.embeddings_path(name)}: {len(unknown)} items are not in the catalogue, "
+            f"the first is {unknown[0]!r}; run `dvc repro`"
+        )
+    where = torch.tensor([rows[i] for i in ids])
+    vectors = torch.zeros(len(rows), embeddings.shape[1])
+    vectors[where] = embeddings
+    present = torch.zeros(len(rows), dtype=torch.bool)
+    present[where] = True
+    return Modality(name, vectors, present)
+
+
+def _sha256(*tables: pa.Table) -> str:
+    """Of names, types and values of every column, in one chunk each."""
+    result = hashlib.sha256()
+    for table in tables:
+        table = table.replace_schema_metadata().combine_chunks()
+        result.update(f"{table.num_rows} {table.schema}\n".encode())
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        result.update(sink.getvalue())
+    return result.hexdigest()
