@@ -39,9 +39,9 @@ class Modality:
 
 
 def l2norm(x: Tensor) -> Tensor:
-    """Rows of length 1; zero rows stay zero. (n, w) → (n, w), finite for every finite row."""
-    largest = x.abs().amax(1, keepdim=True)
-    # Scaled first: the square of a float32 above 1e19 or below 1e-23 is none.
+    """Rows of length 1; zero rows stay zero. (n, w) → (n, w), right for every finite row."""
+    # Scaled first, which changes no direction: a float32 above 1e19 or below 1e-23 has no square.
+    largest = x.detach().abs().amax(1, keepdim=True)
     return F.normalize(x / torch.where(largest > 0, largest, 1.0))
 
 

@@ -141,8 +141,9 @@ class Fitter:
                 save(self.state())
         if self.best:
             self._load(self.best)
-        with torch.inference_mode():
-            return Fit(self.history, self.best_epoch, *self._scored(self.best_epoch))
+        with torch.no_grad():
+            users, items = self._scored(self.best_epoch)
+        return Fit(self.history, self.best_epoch, users.detach(), items.detach())
 
     def state(self) -> State:
         """What `restore` takes; no copies."""

@@ -7,9 +7,9 @@ import torch
 from conftest import catalogue_of, random_interactions
 
 from model.adam import Adam
-from model.config import Config, Early, Systems, Train
+from model.config import Config, Early, Lattice, Mmgcn, Systems, Train, Vbpr
 from model.features import Modality
-from model.fitting import Fit, Fitter, State
+from model.fitting import Diverged, Fit, Fitter, State
 from model.interactions import Interactions
 from model.losses import bpr, info_nce, sampled_softmax
 from model.metrics import evaluate
@@ -51,6 +51,115 @@ def test_keeps_the_best_epoch_and_stops_patience_later() -> None:
         users, items = model()
     now = evaluate(users, items, seen=train, relevant=validation)["ndcg@10"].mean()
     assert float(now) == pytest.approx(max(ndcg), abs=1e-12)
+
+
+def test_of_equal_epochs_the_first_is_kept() -> None:
+    _, result = fitted(replace(CONFIG, train=replace(SETTINGS, learning_rate=1e-30, patience=3)))
+    assert len({row["ndcg@10"] for row in result.history}) == 1
+    assert result.best_epoch == 1 and len(result.history) == 4
+
+
+def test_a_ragged_last_batch_counts_by_its_edges() -> None:
+    """With weights that do not move, the loss is a mean over edges, not over batches."""
+    config = replace(CONFIG, train=replace(SETTINGS, learning_rate=1e-30, batch_size=100, epochs=1))
+    fitter = fitter_of(config)
+    with torch.inference_mode():
+        users, items = fitter.model()
+    batches = list(fitter.batches.epoch(torch.Generator().manual_seed(0)))
+    assert len({len(batch) for batch in batches}) == 2
+    losses = []
+    for batch in batches:
+        for u, (i, j) in zip(batch.users.tolist(), batch.items.tolist(), strict=True):
+            losses.append(-float((users[u] @ items[i] - users[u] @ items[j]).sigmoid().log()))
+    assert fitter.run().history[0]["train_loss"] == pytest.approx(sum(losses) / len(losses))
+
+
+def test_validation_draws_negatives_that_nobody_likes() -> None:
+    """With 18 of 20 items liked, a negative drawn at random would nearly always be a positive."""
+    users, items = torch.arange(6).repeat_interleave(18), torch.arange(18).repeat(6)
+    train = Interactions.of(users[items < 9], items[items < 9], 6, 20)
+    validation = Interactions.of(users[items >= 9], items[items >= 9], 6, 20)
+    model = variant_class("none")(catalogue_of(train), CONFIG)
+    batch = Fitter(model, train, validation, CONFIG, 0).validation_batch
+    assert torch.equal(batch.users, validation.users)
+    assert torch.equal(batch.items[:, 0], validation.items)
+    assert batch.items[:, 1:].min() >= 18
+    again = Fitter(model, train, validation, CONFIG, 0).validation_batch
+    assert torch.equal(batch.items, again.items)
+
+
+@pytest.mark.parametrize(("protocol", "reject"), [("validated", True), ("validated", False),
+                                                  ("published", True)])  # fmt: skip
+def test_only_the_published_protocol_and_the_parameter_admit_positives(
+    protocol: str, reject: bool
+) -> None:
+    settings = replace(SETTINGS, reject_positives=reject, negatives=40)
+    fitter = fitter_of(replace(CONFIG, protocol=protocol, train=settings))
+    liked = set(zip(fitter.train.users.tolist(), fitter.train.items.tolist(), strict=True))
+    drawn = {
+        (u, j)
+        for batch in fitter.batches.epoch(torch.Generator().manual_seed(0))
+        for u, row in zip(batch.users.tolist(), batch.items.tolist(), strict=True)
+        for j in row[1:]
+    }
+    assert bool(drawn & liked) == (protocol == "published" or not reject)
+
+
+def test_validation_drops_nothing_out() -> None:
+    config = replace(CONFIG, train=replace(SETTINGS, epochs=4, patience=4))
+    fitter = fitter_of(config, "early")
+    fit = fitter.run()
+    train, validation = data()
+    best = fit.history[fit.best_epoch - 1]
+    with torch.inference_mode():
+        users, items = fitter.model.eval()()
+        loss = fitter._ranking_loss(users, items, fitter.validation_batch)
+    assert torch.equal(users, fit.users) and torch.equal(items, fit.items)
+    now = evaluate(users, items, seen=train, relevant=validation)
+    for name, values in now.items():
+        assert float(values.mean()) == pytest.approx(best[name], abs=1e-12)
+    assert float(loss) == pytest.approx(best["validation_loss"], abs=1e-7)
+    with torch.inference_mode():
+        assert not torch.equal(fitter.model.train()()[1], items)  # dropout is there
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_fit_that_turns_non_finite_stops(variant: str) -> None:
+    rates = Systems(
+        vbpr=Vbpr(learning_rate=1e20), mmgcn=Mmgcn(learning_rate=1e20),
+        lattice=Lattice(learning_rate=1e20),
+    )  # fmt: skip
+    config = Config(1, replace(SETTINGS, learning_rate=1e20), rates)
+    kept: list[State] = []
+    with pytest.raises(Diverged, match=r"epoch \d+: .*(nan|inf|finite)"):
+        fitter_of(config, variant).run(save=kept.append)
+    assert all(
+        torch.isfinite(torch.tensor(list(r.values()))).all() for s in kept for r in s.history
+    )
+
+
+def test_embeddings_whose_scores_would_overflow_are_refused() -> None:
+    fitter = fitter_of(replace(CONFIG, train=replace(SETTINGS, learning_rate=1e-30)))
+    with torch.no_grad():
+        for table in (fitter.model.user_embedding, fitter.model.item_embedding):
+            table.mul_(0).add_(1e19)  # finite, and so is every difference of scores
+    with pytest.raises(Diverged, match="epoch 1: "):
+        fitter.run()
+
+
+def test_without_validation_the_last_epoch_is_kept_and_checked() -> None:
+    train = data()[0]
+    nothing = Interactions.of(torch.zeros(0), torch.zeros(0), 20, 30)
+    for rate, fine in ((0.02, True), (1e20, False)):
+        config = replace(CONFIG, train=replace(SETTINGS, learning_rate=rate, epochs=3))
+        torch.manual_seed(0)
+        model = variant_class("none")(catalogue_of(train), config)
+        fitter = Fitter(model, train, nothing, config, 0)
+        if fine:
+            assert fitter.run().best_epoch == 3
+        else:
+            with pytest.raises(Diverged):
+                fitter.run()
 
 
 PUBLISHED = replace(CONFIG, protocol="published", train=replace(SETTINGS, epochs=30))

@@ -39,3 +39,14 @@ def test_a_user_who_has_everything_gets_a_valid_item() -> None:
     train = Interactions.of(torch.tensor([0, 0]), torch.tensor([0, 1]), 1, 2)
     drawn = NegativeSampler(train)(torch.zeros(50, dtype=torch.int64), torch.Generator())
     assert ((drawn >= 0) & (drawn < 2)).all()
+
+
+def test_a_user_with_one_free_item_always_gets_it() -> None:
+    for free in (0, 7, 14):
+        liked = torch.tensor([i for i in range(15) if i != free])
+        train = Interactions.of(torch.ones(14), liked, 3, 15)
+        drawn = NegativeSampler(train)(torch.ones(200).long(), torch.Generator().manual_seed(1))
+        assert (drawn == free).all()
+    everything = Interactions.of(torch.ones(15), torch.arange(15), 3, 15)
+    drawn = NegativeSampler(everything)(torch.ones(900).long(), torch.Generator().manual_seed(1))
+    assert set(drawn.tolist()) == set(range(15))

@@ -150,7 +150,7 @@ class _ItemGraph(nn.Module):
 
         The neighbours are sought where `anew` says so, else kept until `renew`.
         """
-        unit = F.normalize(self.transform(self.features))
+        unit = l2norm(self.transform(self.features))
         pattern = self.pattern
         if anew or pattern is None:
             pattern = nearest(unit.detach(), self.present, self.neighbors)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import Config
-from model.features import counted
+from model.features import counted, l2norm
 from model.graph import mean_graphs
 from model.recommender import Catalogue, Recommender, split_table
 from model.sampling import Batch
@@ -108,7 +108,7 @@ class _Network(nn.Module):
 
     def forward(self, user_id: Tensor, item_id: Tensor) -> tuple[Tensor, Tensor]:
         users = F.normalize(self.preference)
-        items = F.normalize(self.reduce(self.features))
+        items = l2norm(self.reduce(self.features))
         for w, l, g in zip(self.w, self.l, self.g, strict=True):  # noqa: E741 (the paper's names)
             h_users = F.leaky_relu(self.of_items(w(items)))
             h_items = F.leaky_relu(self.of_users(w(users)))
