@@ -10,12 +10,13 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-install: $(VENV)/.installed ## the virtual environment with the exact versions of requirements.txt
+install: $(VENV)/.installed ## the virtual environment: requirements.txt exactly, and this project
 
-$(VENV)/.installed: requirements.txt pyproject.toml
+$(VENV)/.installed: requirements.txt pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
 	pip install --quiet uv
 	uv pip sync --quiet --python $(VENV)/bin/python requirements.txt
+	uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
 	touch $@
 
 repro: install ## run the whole pipeline; ends with reports/index.html

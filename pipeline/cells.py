@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,6 +120,7 @@ class Cell:
         best_epoch: the epoch whose parameters these are.
         alpha: the learned weight of the collaborative embedding, where the system has one.
         metrics: split → name@k → mean over users.
+        fresh: whether it was fitted just now.
     """
 
     experiment: Experiment
@@ -128,6 +129,7 @@ class Cell:
     best_epoch: int
     alpha: float | None
     metrics: dict[str, dict[str, float]]
+    fresh: bool = field(compare=False)
 
     def model(self, workspace: Workspace) -> Recommender:
         """The fitted model, ready to score."""
@@ -164,11 +166,12 @@ def cell_of(experiment: Experiment, workspace: Workspace) -> Cell:
     """
     print_ = experiment.fingerprint(workspace)
     path = cell_path(print_)
-    if not path.is_file():
+    fresh = not path.is_file()
+    if fresh:
         _fit(experiment, experiment.dataset(workspace), path, Checkpoint(fit_path(print_)))
     with safe_open(path, framework="numpy") as file:
         described = json.loads(file.metadata()["cell"])
-    return Cell(experiment, path, **described)
+    return Cell(experiment, path, **described, fresh=fresh)
 
 
 def _fit(experiment: Experiment, dataset: Dataset, path: Path, checkpoint: Checkpoint) -> None:

@@ -41,6 +41,7 @@ from pipeline.device import keep_freed_memory, resolve_device, resolve_precision
 from pipeline.embeddings import write_embeddings
 from pipeline.features import provenance, read_features
 from pipeline.files import InputError, run, sha256_of, write_csv
+from pipeline.fingerprint import code_sha256
 from pipeline.params import Params, load
 from pipeline.workers import Pool
 
@@ -49,6 +50,8 @@ log = logging.getLogger("encode")
 AHEAD = 2  # batches that are decoded while one is in the network
 STEP = 65_536  # rows of ready-made features that are looked at together
 SHOWN = 3  # reasons in an error message
+# What these bring, weights and a precision, is in a vector's fingerprint itself.
+HASHED_ANYHOW = ("encoders.download", "encoders.precision")
 
 
 @dataclass(frozen=True)
@@ -237,7 +240,11 @@ def encode_items(modality: str, items: list[Item], cls: type[Encoder], params: P
     load = functools.cache(lambda: cls(params.weights, device, precision))
     metadata = cls.description() | {"device": device, "precision": precision}
     metadata |= _versions(*cls.libraries)
-    print_ = fingerprint(metadata | {"weights_sha256": found.sha256 or found.source})
+    print_ = fingerprint(
+        metadata
+        | {"weights_sha256": found.sha256 or found.source}
+        | {"code": code_sha256(cls.__module__, apart_from=HASHED_ANYHOW)}
+    )
     batches = batches_of(items, modality, entry.batch_size)
     contents = list({item.sha256: None for item in items if item.sha256})
     with VectorCache(cache_path(cls.name, print_), cls.width) as cache:

@@ -23,6 +23,7 @@ from model.config import (
     Train,
 )
 from model.variants import VARIANTS
+from pipeline import paths
 from pipeline.files import InputError
 
 PARAMS = Path("params.yaml")
@@ -133,8 +134,15 @@ def _check_across(params: Params) -> None:
         valid = [n for n, encoder in encoder_classes().items() if encoder.modality == modality]
         if entry.encoder not in valid:
             raise _invalid(f"encode.{modality}.encoder", entry.encoder, valid)
-    if params.weights not in WEIGHTS and not Path(params.weights).is_dir():
-        raise _invalid("weights", params.weights, [*WEIGHTS, "a folder with <encoder>.safetensors"])
+    if params.weights not in WEIGHTS and not _watched(Path(params.weights)):
+        folder = f"a folder with <encoder>.safetensors in {paths.WEIGHTS}, which DVC watches"
+        raise _invalid("weights", params.weights, [*WEIGHTS, folder])
+
+
+def _watched(folder: Path) -> bool:
+    """Whether `folder` is one whose content the stages depend on."""
+    inside = folder.absolute().is_relative_to(paths.WEIGHTS.absolute())
+    return inside and ".." not in folder.parts and folder.is_dir()
 
 
 def _build(cls: Any, raw: Any, key: str) -> Any:

@@ -11,6 +11,7 @@ USERS = PREPARED / "users.parquet"
 SUMMARY = PREPARED / "summary.json"
 MANIFESTS = PREPARED / "manifests"
 
+WEIGHTS = Path("data/weights")
 EMBEDDINGS = Path("data/embeddings")
 CACHE = Path(".cache/vectors")
 CELLS = Path(".cache/cells")

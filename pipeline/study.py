@@ -69,6 +69,8 @@ def main() -> None:
         folder / "history.csv",
         pa.Table.from_pylist([row for cell in cells for row in epochs(cell)]),
     )
+    fresh = sum(cell.fresh for cell in cells)
+    log.info("%s: %d models, %d of them fitted now", variant, len(cells), fresh)
     for split in cells[0].metrics:
         means = {
             layers: fmean(
@@ -77,7 +79,7 @@ def main() -> None:
             for layers in params.study.layers
         }
         shown = ", ".join(f"{mean:.4f} (K={layers})" for layers, mean in means.items())
-        log.info("%s: %d models, mean %s NDCG@10 %s", variant, len(cells), split, shown)
+        log.info("%s: mean %s NDCG@10 %s", variant, split, shown)
 
 
 if __name__ == "__main__":

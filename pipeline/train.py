@@ -62,9 +62,10 @@ def main() -> None:
     atomic_write(paths.METRICS, json.dumps(rounded, indent=2) + "\n")
     write_csv(paths.HISTORY, history_table(cell.history))
     log.info(
-        "%s, %d layers: best epoch %d of %d, NDCG@10 %s",
+        "%s, %d layers, %s: best epoch %d of %d, NDCG@10 %s",
         params.fusion,
         params.layers,
+        "fitted" if cell.fresh else "fitted before",
         cell.best_epoch,
         len(cell.history),
         ", ".join(f"{split} {metrics[SELECTION]:.4f}" for split, metrics in cell.metrics.items()),

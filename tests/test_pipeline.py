@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,131 @@ def stages_run(output: str) -> list[str]:
 def test_a_second_repro_does_nothing(clone: Clone) -> None:
     output = clone.run("dvc repro")
     assert not stages_run(output) and "up to date" in output
+
+
+# What is edited, and the stages that DVC then means to run. A file gets a new last line.
+ENCODE = ["encode@audio", "encode@image", "encode@text", "encode@video"]
+STUDY = ["study@frozen", "study@none"]
+FIT = ["train", *STUDY]
+EVERYTHING = ["sample", "prepare", *ENCODE, *FIT, "report"]
+EDITS = {
+    "pipeline/files.py": EVERYTHING,
+    "pipeline/params.py": EVERYTHING,
+    "pipeline/paths.py": EVERYTHING,
+    "encoders/__init__.py": EVERYTHING,
+    "model/config.py": EVERYTHING,
+    "model/variants/__init__.py": EVERYTHING,
+    "requirements.txt": EVERYTHING,
+    "pipeline/sample.py": ["sample"],
+    "pipeline/prepare.py": ["prepare"],
+    "pipeline/embeddings.py": [*ENCODE, *FIT],
+    "pipeline/device.py": [*ENCODE, *FIT],
+    "pipeline/fingerprint.py": [*ENCODE, *FIT],
+    "pipeline/workers.py": ENCODE,
+    "encoders/clip.py": ENCODE,
+    "encoders/media.py": ENCODE,
+    "data/weights/mine/vit.safetensors": ENCODE,
+    "pipeline/checkpoint.py": FIT,
+    "pipeline/cells.py": FIT,
+    "model/metrics.py": FIT,
+    "model/variants/lattice.py": FIT,
+    "pipeline/train.py": ["train"],
+    "pipeline/study.py": STUDY,
+    "pipeline/tables.py": ["report"],
+    "pipeline/templates/report.md.j2": ["report"],
+    "data/raw/small/items.csv": ["prepare"],
+    "README.md": [],
+    "tests/conftest.py": [],
+    "pipeline/importers/lightgcn.py": [],
+    "fusion=alpha": ["train", "report"],
+    "seed=3": ["train", "report"],
+    "layers=1": ["train", "report"],
+    "systems.lattice.neighbors=9": ["train", "report"],
+    "systems.early.dropout=0.2": ["train", "report"],
+    "aggregate=max": [*FIT, "report"],
+    "train.missing=zero": [*FIT, "report"],
+    "study.seeds=[1,2,3]": [*STUDY, "report"],
+    "study.layers=[0]": [*STUDY, "report"],
+    "encode.image.encoder=clip": ["encode@image", "report"],
+    "encode.text.precision=bf16": ["encode@text", "report"],
+    "weights=pretrained": [*ENCODE, "report"],
+    "device=cpu": [*ENCODE, *FIT, "report"],
+    "prepare.seed=7": ["prepare", "report"],
+    "sample.seed=7": ["sample", "report"],
+}
+
+
+def test_what_dvc_runs_after_an_edit(clone: Clone) -> None:
+    """In both directions: nothing stale is called up to date, nothing else is run."""
+    from dvc.repo import Repo
+
+    wrong = {}
+    for edit, expected in EDITS.items():
+        kept = clone.folder / ("params.yaml" if "=" in edit else edit)
+        before = kept.read_bytes() if kept.exists() else None
+        if "=" in edit:
+            set_params(clone, [edit])
+        else:
+            kept.parent.mkdir(exist_ok=True)
+            kept.write_bytes((before or b"") + b"\n# edited\n")
+        with Repo(str(clone.folder)) as repo:
+            changed = {name.rpartition(":")[2] for name in repo.status()}
+        if before is None:
+            shutil.rmtree(kept.parent)
+        else:
+            kept.write_bytes(before)
+        if changed != set(expected):
+            wrong[edit] = sorted(changed ^ set(expected))
+    assert not wrong
+
+
+def counts(clone: Clone) -> tuple[int, int, int]:
+    """Texts encoded, models fitted by `train`, and by the studies, when the stages run again."""
+    text = clone.run("python -m pipeline.encode text")
+    trained = clone.run("python -m pipeline.train")
+    fitted = [
+        int(re.search(r"(\d+) of them fitted now", clone.run(f"python -m pipeline.study {v}"))[1])
+        for v in ("none", "frozen")
+    ]
+    encoded = int(re.search(r"(\d+) encoded now", text)[1])
+    return encoded, int("fitted before" not in trained), sum(fitted)
+
+
+# A change of code (file, old, new), and what is computed anew: texts, train's model, the study's 8.
+CODE = [
+    ("encoders/minilm.py", "MAX_TOKENS = 256", "MAX_TOKENS = 256  # as published", (0, 0, 0)),
+    ("encoders/minilm.py", "MAX_TOKENS = 256", "MAX_TOKENS = 4", (30, 1, 4)),
+    ("encoders/vit.py", "SIZE = 224", "SIZE = 225", (0, 0, 0)),
+    ("encoders/base.py", ".mean(0)", ".sum(0)", (30, 0, 0)),
+    ("model/variants/lattice.py", "rsqrt", "sqrt", (0, 0, 0)),
+    ("model/variants/__init__.py", '    "equal": "Equal",\n', "", (0, 0, 0)),
+    ("model/variants/frozen.py", '"""LF-MMLGCN with', '"""LF-MMLGCN, with', (0, 0, 0)),
+    ("model/fusion.py", "torch.ones_like", "torch.zeros_like", (0, 1, 4)),
+    ("model/losses.py", "F.softplus", "F.relu", (0, 1, 8)),
+    ("pipeline/cells.py", "# One metadata key", "# Just one metadata key", (0, 0, 0)),
+]
+
+
+def test_what_is_computed_after_a_change_of_code(clone: Clone) -> None:
+    """Whatever DVC runs again: only what the change can have changed."""
+    assert counts(clone) == (0, 0, 0)
+    got = []
+    for file, old, new, _ in CODE:
+        path = clone.folder / file
+        before = path.read_text()
+        assert old in before
+        path.write_text(before.replace(old, new))
+        got.append(counts(clone))
+        path.write_text(before)
+    clone.run("git checkout -q . && dvc checkout -q")
+    assert got == [expected for *_, expected in CODE]
+
+
+def test_a_seed_more_fits_one_cell_a_variant_and_depth(clone: Clone) -> None:
+    output = clone.run("dvc exp run -S 'study.seeds=[1,2,3]'")
+    assert stages_run(output) == ["study@none", "study@frozen", "report"]
+    assert output.count("6 models, 2 of them fitted now") == 2
+    clone.run("git checkout -q . && dvc checkout -q")
 
 
 def test_report_is_there(clone: Clone) -> None:
