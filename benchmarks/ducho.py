@@ -25,8 +25,8 @@ from encoders import encoder_class
 from encoders.minilm import MiniLM
 from pipeline import encode as stage
 from pipeline import params, paths
-from pipeline.cache import VectorCache
 from pipeline.device import keep_freed_memory
+from pipeline.vectors import VectorCache
 
 ROUNDS = 3
 

@@ -29,9 +29,9 @@ from encoders import encoder_class
 from encoders.base import PartsEncoder
 from pipeline import encode as stage
 from pipeline import params, paths
-from pipeline.cache import VectorCache
 from pipeline.device import keep_freed_memory
 from pipeline.prepare import prepare
+from pipeline.vectors import VectorCache
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 3

@@ -68,7 +68,7 @@ def main() -> None:
         expected = outcome()
         while done < kills:
             shutil.rmtree(paths.EMBEDDINGS)
-            shutil.rmtree(paths.CACHE)
+            shutil.rmtree(paths.VECTORS)
             for _ in range(4):  # again and again in the same run's remains
                 process = start()
                 time.sleep(rng.uniform(0, whole))

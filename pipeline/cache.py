@@ -1,151 +1,31 @@
-"""Vectors by content, kept outside DVC's outs: what was encoded once is not encoded again.
+"""What is kept by content under `.cache/`: vectors, fitted models, the states of fits under way.
 
-    python -m pipeline.cache          # what is there
-    python -m pipeline.cache prune    # drop what the present embeddings do not use
-
-One SQLite file an encoder fingerprint, one row a content. A million vectors are one file of little
-more than their own bytes; every batch is one transaction, so that a killed run keeps each batch
-that it finished.
+python -m pipeline.cache          # what is there
+python -m pipeline.cache prune    # drop what the present workspace does not use
 """
 
-import hashlib
-import json
 import logging
-import sqlite3
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
-import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from encoders import MODALITIES
 from pipeline import paths
+from pipeline.cells import Experiment, cell_path, fit_path
 from pipeline.files import InputError, run
+from pipeline.params import load
+from pipeline.vectors import VectorCache, cache_path, width_of
+from pipeline.workspace import Workspace
 
 log = logging.getLogger("cache")
 
-# What tells encodings of the same content apart; where a weights file lies does not.
-IRRELEVANT = ("license", "revision", "weights", "count")
-QUERY = 500  # keys a statement
+ABANDONED = 600  # seconds after which nobody is still writing a temporary file
 
 
-def fingerprint(metadata: Mapping[str, str]) -> str:
-    """Hexadecimal sha256 of everything in an encoder's description that changes a vector."""
-    relevant = {k: v for k, v in metadata.items() if k not in IRRELEVANT}
-    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
-
-
-def folder() -> Path:
-    """Where caches lie."""
-    return paths.of_repository(paths.CACHE)
-
-
-class VectorCache:
-    """Content sha256 → (width,) float32. Safe against kills and several processes.
-
-    Args:
-        path: the SQLite file; made if it is not there.
-        width: d. InputError if the file holds vectors of another width.
-    """
-
-    def __init__(self, path: Path, width: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.width = width
-        self.connection = sqlite3.connect(path, timeout=60)
-        # A page of 4096 bytes, the default, would hold two rows and a third of nothing.
-        self.connection.execute("PRAGMA page_size = 16384")
-        # Write-ahead log: a commit survives the process's death, and readers do not wait.
-        self.connection.execute("PRAGMA journal_mode = WAL")
-        self.connection.execute("PRAGMA synchronous = NORMAL")
-        self.connection.execute(
-            "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
-        )
-        self.connection.execute(
-            "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL)"
-        )
-        row = self.connection.execute("SELECT length(vector) FROM vectors LIMIT 1").fetchone()
-        if row and row[0] != 4 * width:
-            raise InputError(f"{path} holds vectors of width {row[0] // 4}, not {width}; remove it")
-
-    def __enter__(self) -> "VectorCache":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.connection.close()
-
-    def put(self, keys: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        """Store (n, width) vectors under n keys in one transaction."""
-        if vectors.shape != (len(keys), self.width) or vectors.dtype != np.float32:
-            raise ValueError(
-                f"{len(keys)} keys, vectors {vectors.dtype} {vectors.shape}; width {self.width}"
-            )
-        rows = [(bytes.fromhex(k), v.tobytes()) for k, v in zip(keys, vectors, strict=True)]
-        with self.connection:
-            self.connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
-
-    def present(self, keys: Sequence[str]) -> set[str]:
-        """The keys that are there."""
-        return {key for key, _ in self._select("key, 0", keys)}
-
-    def get(self, keys: Sequence[str]) -> NDArray[np.float32]:
-        """(n, width): the vectors of n keys, in their order. KeyError names one that is absent."""
-        found = dict(self._select("key, vector", keys))
-        flat = b"".join(found[key] for key in keys)
-        return np.frombuffer(flat, np.float32).reshape(len(keys), self.width)
-
-    def note(self, name: str, value: str) -> None:
-        """Keep a text beside the vectors."""
-        with self.connection:
-            self.connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
-
-    def noted(self, name: str) -> str | None:
-        """What `note` kept under `name`."""
-        query = "SELECT value FROM notes WHERE name = ?"
-        row = self.connection.execute(query, (name,)).fetchone()
-        return row and str(row[0])
-
-    def keep_only(self, keys: Sequence[str]) -> int:
-        """Drop every other key and give the space back; returns how many were dropped."""
-        with self.connection:
-            self.connection.execute("CREATE TEMP TABLE kept (key BLOB PRIMARY KEY)")
-            self.connection.executemany(
-                "INSERT OR IGNORE INTO kept VALUES (?)", ((bytes.fromhex(k),) for k in keys)
-            )
-            dropped = self.connection.execute(
-                "DELETE FROM vectors WHERE key NOT IN (SELECT key FROM kept)"
-            ).rowcount
-        self.connection.execute("DROP TABLE kept")
-        self.connection.execute("VACUUM")
-        return dropped
-
-    def __len__(self) -> int:
-        return int(self.connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
-
-    def _select(self, columns: str, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        for start in range(0, len(keys), QUERY):
-            part = [bytes.fromhex(key) for key in keys[start : start + QUERY]]
-            marks = ",".join("?" * len(part))
-            rows = self.connection.execute(
-                f"SELECT {columns} FROM vectors WHERE key IN ({marks})", part
-            )
-            for key, value in rows:
-                yield key.hex(), value
-
-
-def cache_path(encoder: str, print_: str) -> Path:
-    """The file of one encoder with one fingerprint."""
-    return folder() / f"{encoder}-{print_[:16]}.sqlite"
-
-
-def used() -> dict[Path, list[str]]:
+def used_vectors() -> dict[Path, list[str]]:
     """The files behind the present embeddings, and the contents that the manifests name."""
     result = {}
     for modality in MODALITIES:
@@ -159,38 +39,74 @@ def used() -> dict[Path, list[str]]:
     return result
 
 
+def used_models() -> set[Path]:
+    """Cells that params.yaml asks for, by `train` and by the studies, and the states of their fits.
+
+    Without prepared data there are none.
+    """
+    needed = [paths.ITEMS, *map(paths.embeddings_path, MODALITIES)]
+    if not all(path.is_file() for path in needed):
+        return set()
+    params, workspace = load(), Workspace()
+    asked = {(params.fusion, params.layers, params.seed)} | {
+        (variant, layers, seed)
+        for variant in params.study.variants
+        for layers in params.study.layers
+        for seed in params.study.seeds
+    }
+    prints = [Experiment.of(params, *each).fingerprint(workspace) for each in asked]
+    return {path for print_ in prints for path in (cell_path(print_), fit_path(print_))}
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """What lies in one of the caches, temporary files left out."""
+    found = sorted(paths.of_repository(folder).glob("*"))
+    return (path for path in found if not path.name.startswith("."))
+
+
 def prune() -> None:
-    """Drop the files and vectors that the present embeddings do not use."""
-    kept = used()
-    for path in sorted(folder().glob("*.sqlite")):
-        if path not in kept:
-            size = path.stat().st_size
+    """Drop what the present workspace does not use, and what killed processes left behind."""
+    vectors, models = used_vectors(), used_models()
+    for path in files(paths.VECTORS):
+        if path.suffix == ".sqlite" and path not in vectors:
+            log.info("removed %s (%.1f MB)", path, path.stat().st_size / 1e6)
             for file in path.parent.glob(f"{path.name}*"):
                 file.unlink()
-            log.info("removed %s (%.1f MB)", path, size / 1e6)
-    for path, keys in kept.items():
+    for path, keys in vectors.items():
         if path.exists():
-            with VectorCache(path, _width(path)) as cache:
-                log.info("%s: dropped %d of %d", path, cache.keep_only(keys), len(keys))
+            with VectorCache(path, width_of(path)) as cache:
+                log.info("%s: dropped %d vectors", path, cache.keep_only(keys))
+    for path in (*files(paths.CELLS), *files(paths.FITS)):
+        if path not in models:
+            log.info("removed %s (%.1f MB)", path, path.stat().st_size / 1e6)
+            path.unlink()
+    for folder in (paths.VECTORS, paths.CELLS, paths.FITS):
+        for path in paths.of_repository(folder).glob(".*"):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                log.info("removed %s, which a killed process left", path)
+                path.unlink()
 
 
-def _width(path: Path) -> int:
-    connection = sqlite3.connect(path)
-    row = connection.execute("SELECT length(vector) FROM vectors LIMIT 1").fetchone()
-    connection.close()
-    return row[0] // 4 if row else 0
+def show() -> None:
+    """Say what is there, and what of it the present workspace does not use."""
+    vectors, models = used_vectors(), used_models()
+    for path in files(paths.VECTORS):
+        if path.suffix == ".sqlite":
+            with VectorCache(path, width_of(path)) as cache:
+                unused = "" if path in vectors else ", unused"
+                megabytes = path.stat().st_size / 1e6
+                log.info("%s: %d vectors, %.1f MB%s", path, len(cache), megabytes, unused)
+    for what, folder in {"fitted models": paths.CELLS, "fits under way": paths.FITS}.items():
+        found = list(files(folder))
+        spare = sum(path not in models for path in found)
+        megabytes = sum(path.stat().st_size for path in found) / 1e6
+        log.info("%s: %d %s, %.1f MB, %d unused", folder, len(found), what, megabytes, spare)
 
 
 def main() -> None:
     match sys.argv[1:]:
         case []:
-            kept = used()
-            for path in sorted(folder().glob("*.sqlite")):
-                with VectorCache(path, _width(path)) as cache:
-                    log.info(
-                        "%s: %d vectors, %.1f MB%s", path, len(cache), path.stat().st_size / 1e6,
-                        "" if path in kept else ", unused",
-                    )  # fmt: skip
+            show()
         case ["prune"]:
             prune()
         case _:

@@ -6,7 +6,7 @@ Reads `data/prepared/manifests/<modality>.parquet` and the dataset; writes
 `data/embeddings/<modality>.parquet` and `data/embeddings/<modality>.failures.csv`. An item that
 cannot be encoded becomes a row of the second, and costs no other item.
 
-Vectors come from `pipeline.cache`, which is filled first, batch by batch: only new content is
+Vectors come from `pipeline.vectors`, which is filled first, batch by batch: only new content is
 encoded, and a killed run goes on where it was. Files are decoded by `pipeline.workers`, ahead of
 the network. Ready-made features pass through as they are.
 """
@@ -36,13 +36,13 @@ from encoders.base import Encoder
 from encoders.media import MediaError
 from encoders.weights import WeightsError
 from pipeline import paths
-from pipeline.cache import VectorCache, cache_path, fingerprint
 from pipeline.device import keep_freed_memory, resolve_device, resolve_precision
 from pipeline.embeddings import write_embeddings
 from pipeline.features import provenance, read_features
 from pipeline.files import InputError, run, sha256_of, write_csv
 from pipeline.fingerprint import code_sha256
 from pipeline.params import Params, load
+from pipeline.vectors import VectorCache, cache_path, fingerprint
 from pipeline.workers import Pool
 
 log = logging.getLogger("encode")

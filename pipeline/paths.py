@@ -13,7 +13,7 @@ MANIFESTS = PREPARED / "manifests"
 
 WEIGHTS = Path("data/weights")
 EMBEDDINGS = Path("data/embeddings")
-CACHE = Path(".cache/vectors")
+VECTORS = Path(".cache/vectors")
 CELLS = Path(".cache/cells")
 FITS = Path(".cache/fits")
 MODEL = Path("data/models/recommender.safetensors")

@@ -105,6 +105,14 @@ def test_only_the_published_protocol_and_the_parameter_admit_positives(
     assert bool(drawn & liked) == (protocol == "published" or not reject)
 
 
+def test_what_is_renewed_once_an_epoch_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitter = fitter_of(replace(CONFIG, train=replace(SETTINGS, epochs=4, patience=4)), "lattice")
+    renewed: list[int] = []
+    monkeypatch.setattr(fitter.model, "begin_epoch", lambda: renewed.append(len(fitter.history)))
+    fitter.run()
+    assert renewed == [0, 1, 2, 3]
+
+
 def test_validation_drops_nothing_out() -> None:
     config = replace(CONFIG, train=replace(SETTINGS, epochs=4, patience=4))
     fitter = fitter_of(config, "early")
@@ -139,12 +147,16 @@ def test_a_fit_that_turns_non_finite_stops(variant: str) -> None:
 
 
 def test_embeddings_whose_scores_would_overflow_are_refused() -> None:
-    fitter = fitter_of(replace(CONFIG, train=replace(SETTINGS, learning_rate=1e-30)))
+    """User 19 is in no loss, but is recommended items by scores of 8e40."""
+    train, validation = random_interactions(18, 30, 90, 0), random_interactions(18, 30, 40, 1)
+    train, validation = (Interactions.of(x.users, x.items, 20, 30) for x in (train, validation))
+    config = replace(CONFIG, layers=0, train=replace(SETTINGS, learning_rate=1e-30))
+    model = variant_class("none")(catalogue_of(train), config)
     with torch.no_grad():
-        for table in (fitter.model.user_embedding, fitter.model.item_embedding):
-            table.mul_(0).add_(1e19)  # finite, and so is every difference of scores
-    with pytest.raises(Diverged, match="epoch 1: "):
-        fitter.run()
+        model.user_embedding.zero_()[19] = 1e20
+        model.item_embedding.fill_(1e20)
+    with pytest.raises(Diverged, match="epoch 1: user embeddings: no longer finite"):
+        Fitter(model, train, validation, config, 0).run()
 
 
 def test_without_validation_the_last_epoch_is_kept_and_checked() -> None:

@@ -1,0 +1,63 @@
+"""Pruning keeps what the present workspace uses, and nothing else of models and leftovers."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small import write_workspace
+
+from pipeline import cache, params, paths
+from pipeline.cells import Experiment, cell_of, cell_path, fit_path
+from pipeline.workspace import Workspace
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Params:
+    """A prepared workspace whose params.yaml asks for five small cells."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    write_workspace(tmp_path)
+    whole = params.load(ROOT / "params.yaml")
+    made = replace(
+        whole, device="cpu", fusion="alpha", layers=3, seed=7,
+        train=replace(whole.train, dimension=4, epochs=1),
+        study=replace(whole.study, variants=["none", "frozen"], layers=[1], seeds=[1, 2]),
+    )  # fmt: skip
+    monkeypatch.setattr(cache, "load", lambda: made)
+    return made
+
+
+def test_cells_fits_and_leftovers(project: params.Params) -> None:
+    asked = [("alpha", 3, 7), *((v, 1, s) for v in ("none", "frozen") for s in (1, 2))]
+    others = [("alpha", 1, 7), ("none", 1, 3), ("frozen", 2, 1)]
+    kept, dropped = (
+        [cell_of(Experiment.of(project, *each), Workspace()).path for each in cells]
+        for cells in (asked, others)
+    )
+    prints = [Experiment.of(project, *e).fingerprint(Workspace()) for e in (asked[0], others[0])]
+    under_way, orphan = map(fit_path, prints)
+    killed = paths.CELLS / ".x.safetensors.abc", paths.FITS / ".y.safetensors.def"
+    writing = paths.CELLS / ".z.safetensors.ghi"
+    for path in (under_way, orphan, *killed, writing):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"state")
+    for path in killed:
+        os.utime(path, (time.time() - 3600,) * 2)
+    cache.show()
+    cache.prune()
+    left = {p for folder in (paths.CELLS, paths.FITS) for p in folder.iterdir()}
+    assert left == {*kept, under_way, writing}
+    assert not any(path.exists() for path in dropped)
+    assert not any(cell_of(Experiment.of(project, *each), Workspace()).fresh for each in asked)
+
+
+def test_without_prepared_data_nothing_is_in_use(project: params.Params) -> None:
+    path = cell_of(Experiment.of(project, "none", 1, 1), Workspace()).path
+    assert path == cell_path(Experiment.of(project, "none", 1, 1).fingerprint(Workspace()))
+    paths.ITEMS.unlink()
+    cache.prune()
+    assert not path.exists()
