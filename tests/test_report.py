@@ -175,6 +175,7 @@ def best_depth(results: list[Cell], variant: str) -> int:
     return LAYERS[int(np.argmax([m.mean() for m in means]))]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_every_table_of_metrics_is_what_the_cells_say(make: Callable[..., Path]) -> None:
     results = cells()
     tables = make(results) / "tables"
@@ -201,6 +202,7 @@ def test_every_table_of_metrics_is_what_the_cells_say(make: Callable[..., Path])
                 assert float(row[f"{metric}@{k} ±"]) == pytest.approx(half_width(sample))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_gains_and_alpha_are_what_the_cells_say(make: Callable[..., Path]) -> None:
     results = cells(1)
     tables = make(results) / "tables"
@@ -313,58 +315,6 @@ class Page(HTMLParser):
             self.cells[-1] += data
             if self._open[-1] == "strong":
                 self.bold.append(data)
-
-
-def test_the_page_stands_alone_and_shows_the_tables(make: Callable[..., Path]) -> None:
-    results = cells()
-    folder = make(results)
-    text = (folder / "index.html").read_text()
-    page = Page(text)
-    assert len(page.ids) == len(set(page.ids))
-    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
-    assert not re.search(r"@import|url\((?!#)|<script", text)
-    assert len(page.images) == len(list((folder / "figures").iterdir())) and all(page.images)
-    for row in read(folder / "tables/layers.csv"):
-        assert all(f"{float(row[metric]):.4f}" in page.cells for metric in METRICS)
-    assert "<b>" not in text and "images/<b>|.png" in page.cells  # escaped
-    assert "synthetic" in text and "not pretrained" in text
-    parts = [read(folder / f"tables/comparison-{m}.csv") for m in ("precision", "recall", "ndcg")]
-    layers = read(folder / "tables/layers.csv")
-    parts += [[row for row in layers if row["variant"] == variant] for variant in VARIANTS]
-    best = [
-        f"{max(float(row[column]) for row in part):.4f}"
-        for part in parts
-        for column in part[0].keys() & set(METRICS)
-    ]
-    assert sorted(page.bold) == sorted(best)  # the highest of every column, and nothing else
-
-
-def test_the_markdown_shows_the_tables_and_existing_figures(make: Callable[..., Path]) -> None:
-    folder = make(cells())
-    text = (folder / "report.md").read_text()
-    figures = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", text)
-    assert {path for _, path in figures} == {
-        f"figures/{p.name}" for p in (folder / "figures").iterdir()
-    }
-    for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
-        lines = [re.split(r"(?<!\\)\|", line) for line in block.splitlines()]
-        assert len(lines) > 2 and len({len(line) for line in lines}) == 1
-    for row in read(folder / "tables/comparison-ndcg.csv"):
-        assert f"{float(row['ndcg@10']):.4f} ± {float(row['ndcg@10 ±']):.4f}" in text
-    assert "not pretrained" in text and "synthetic" in text
-
-
-def test_reruns_are_identical_and_leave_nothing_stale(make: Callable[..., Path]) -> None:
-    folder = make(cells())
-    first = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    (folder / "figures/old.svg").write_text("old")
-    (folder / "tables/old.csv").write_text("old")
-    make(cells())
-    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == first
-    shutil.rmtree(folder.parent / "data/study")
-    make([c for c in cells() if c["variant"] != "alpha"])
-    assert not (folder / "tables/alpha.csv").exists()
-    assert not (folder / "figures/curves-alpha.svg").exists()
 
 
 NDCG = dict[str, dict[int, list[float]]]
@@ -647,6 +597,58 @@ def test_all_that_look_best_are_bold(make: Callable[..., Path]) -> None:
     text = (make(results) / "report.md").read_text()
     table = text.split("**Test NDCG at each")[1].split("\n\n")[1]
     assert table.count("**0.3000 ± 0.0000**") == 2
+
+
+def test_the_page_stands_alone_and_shows_the_tables(make: Callable[..., Path]) -> None:
+    results = cells()
+    folder = make(results)
+    text = (folder / "index.html").read_text()
+    page = Page(text)
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert not re.search(r"@import|url\((?!#)|<script", text)
+    assert len(page.images) == len(list((folder / "figures").iterdir())) and all(page.images)
+    for row in read(folder / "tables/layers.csv"):
+        assert all(f"{float(row[metric]):.4f}" in page.cells for metric in METRICS)
+    assert "<b>" not in text and "images/<b>|.png" in page.cells  # escaped
+    assert "synthetic" in text and "not pretrained" in text
+    parts = [read(folder / f"tables/comparison-{m}.csv") for m in ("precision", "recall", "ndcg")]
+    layers = read(folder / "tables/layers.csv")
+    parts += [[row for row in layers if row["variant"] == variant] for variant in VARIANTS]
+    best = [
+        f"{max(float(row[column]) for row in part):.4f}"
+        for part in parts
+        for column in part[0].keys() & set(METRICS)
+    ]
+    assert sorted(page.bold) == sorted(best)  # the highest of every column, and nothing else
+
+
+def test_the_markdown_shows_the_tables_and_existing_figures(make: Callable[..., Path]) -> None:
+    folder = make(cells())
+    text = (folder / "report.md").read_text()
+    figures = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", text)
+    assert {path for _, path in figures} == {
+        f"figures/{p.name}" for p in (folder / "figures").iterdir()
+    }
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
+        lines = [re.split(r"(?<!\\)\|", line) for line in block.splitlines()]
+        assert len(lines) > 2 and len({len(line) for line in lines}) == 1
+    for row in read(folder / "tables/comparison-ndcg.csv"):
+        assert f"{float(row['ndcg@10']):.4f} ± {float(row['ndcg@10 ±']):.4f}" in text
+    assert "not pretrained" in text and "synthetic" in text
+
+
+def test_reruns_are_identical_and_leave_nothing_stale(make: Callable[..., Path]) -> None:
+    folder = make(cells())
+    first = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    (folder / "figures/old.svg").write_text("old")
+    (folder / "tables/old.csv").write_text("old")
+    make(cells())
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == first
+    shutil.rmtree(folder.parent / "data/study")
+    make([c for c in cells() if c["variant"] != "alpha"])
+    assert not (folder / "tables/alpha.csv").exists()
+    assert not (folder / "figures/curves-alpha.svg").exists()
 
 
 @pytest.mark.parametrize(
