@@ -199,7 +199,7 @@ def test_gains_are_of_validation_where_there_is_no_test() -> None:
 def test_alpha_by_variant_and_depth() -> None:
     results = [cell("none", 0, 1, 0.1)]
     results += [
-        cell(variant, layers, seed, 0.1, alpha=0.1 * layers + 0.01 * seed)
+        cell(variant, layers, seed, 0.1, alpha=0.1 * layers + 0.01 * (seed - 1))  # 0 is a value too
         for variant in ("alpha", "normalized")
         for layers in (0, 2)
         for seed in (1, 2)
@@ -209,7 +209,7 @@ def test_alpha_by_variant_and_depth() -> None:
     assert [row[:2] for row in table.rows] == [
         ("alpha", 0), ("alpha", 2), ("normalized", 0), ("normalized", 2),
     ]  # fmt: skip
-    assert [value.mean for value in table["alpha"]] == pytest.approx([0.015, 0.215] * 2)
+    assert [value.mean for value in table["alpha"]] == pytest.approx([0.005, 0.205] * 2)
     half = 12.7062 * 0.005  # t of one degree of freedom, times the standard error
     assert [value.half for value in table["alpha"]] == pytest.approx([half] * 4, rel=1e-5)
     assert alpha_table(results[:1]) is None
