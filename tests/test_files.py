@@ -48,6 +48,21 @@ def test_text_tables_hold_texts(tmp_path: Path, suffix: str, delimiter: str) -> 
     }
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_numbers_in_text_tables_are_texts(tmp_path: Path, mark: bytes) -> None:
+    (tmp_path / "t.csv").write_bytes(mark + b"item_id,price\n007,1.50\n008,2\n")
+    found = read_table(tmp_path / "t.csv", TYPES, ("item_id",)).to_pydict()
+    assert found == {"item_id": ["007", "008"], "price": ["1.50", "2"]}
+
+
+def test_long_tables_of_texts_in_several_lines(tmp_path: Path) -> None:
+    text = "first line,\n" + "second line, " * 10
+    rows = "".join(f'{n},"{text}"\n' for n in range(12_000))  # several blocks of the reader
+    (tmp_path / "t.csv").write_text(f"item_id,text\n{rows}")
+    table = read_table(tmp_path / "t.csv", TYPES, ("item_id",))
+    assert table["text"].to_pylist() == [text] * 12_000
+
+
 def test_parquet_keeps_its_types_but_for_known_columns(tmp_path: Path) -> None:
     path = tmp_path / "items.parquet"
     pq.write_table(pa.table({"price": [1, 2], "item_id": [7, 8], "timestamp": [1, None]}), path)

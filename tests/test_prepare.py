@@ -137,7 +137,7 @@ def test_a_repeat_counts_once_in_the_earliest_split(catalogue: Path) -> None:
 
 def test_the_summary_counts_what_is_there(catalogue: Path) -> None:
     (catalogue / "interactions.csv").write_text(
-        "user_id,item_id,split\nu,b,train\nv,b,train\nv,a,test\nv,a,test\n"
+        "user_id,item_id,split\nu,b,train\nv,b,train\nu,007,train\nv,a,test\nv,a,test\n"
     )
     prepare(catalogue, PARAMS)
     summary = json.loads(paths.SUMMARY.read_text())
@@ -146,9 +146,9 @@ def test_the_summary_counts_what_is_there(catalogue: Path) -> None:
         "synthetic": False,
         "users": 2,
         "items": 3,
-        "interactions": {"train": 2, "validation": 0, "test": 1},
-        "sparsity": 0.5,  # 3 of 2 x 3
-        "cold_items": 2,  # a is only in test, 007 nowhere
+        "interactions": {"train": 3, "validation": 0, "test": 1},
+        "sparsity": pytest.approx(1 / 3),  # 4 of 2 x 3 are there
+        "cold_items": 1,  # a is only in test
         "modalities": {
             "text": {"items": 2}, "image": {"items": 2}, "audio": {"items": 0},
             "video": {"items": 0},

@@ -120,7 +120,7 @@ def write_workspace(
     (folder / "reports").mkdir(exist_ok=True)
     (folder / "reports/metrics.json").write_text(json.dumps(kept(metrics)))
     trained = epochs(results[0])
-    for row, ndcg in zip(trained, (0.1, 0.35, 0.2, 0.35), strict=False):  # the best one comes twice
+    for row, ndcg in zip(trained, (0.1, 0.35, 0.35, 0.2), strict=False):  # the best one comes twice
         row["ndcg@10"] = ndcg
     write_rows(folder / "reports/history.csv", [kept(row) for row in trained])
 
@@ -467,6 +467,14 @@ def test_failures_are_counted_and_the_first_20_are_shown(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_many_failures_of_two_lines_each_are_read(make: Callable[..., Path]) -> None:
+    reason = "first line,\n" + "second line, " * 10
+    failures = [("image", f"i{n}", "no.png", reason) for n in range(12_000)]
+    listed = read(make(cells(), failures=failures) / "tables/failures.csv")  # several blocks
+    assert len(listed) == 12_000 and all(row["reason"] == reason for row in listed)
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_no_failure_is_told_too(make: Callable[..., Path]) -> None:
     folder = make(cells(), failures=[])
     text = (folder / "report.md").read_text()
@@ -611,6 +619,14 @@ def test_the_page_stands_alone_and_shows_the_tables(make: Callable[..., Path]) -
     assert "<b>" not in text and "images/<b>|.png" in page.cells  # escaped
     assert "synthetic" in text and "not pretrained" in text
     parts = [read(folder / f"tables/comparison-{m}.csv") for m in ("precision", "recall", "ndcg")]
+    for metric, rows in zip(("precision", "recall", "ndcg"), parts, strict=True):
+        shown = [f"{float(r[f'{metric}@5']):.4f} ± {float(r[f'{metric}@5 ±']):.4f}" for r in rows]
+        assert set(shown) <= set(page.cells)
+    # Metrics stand above their columns where there are several; else columns have both.
+    groups = re.findall(r'colspan="4" class="group">(\w+)<', text)
+    assert groups == ["precision", "recall", "NDCG"] * len(VARIANTS)
+    assert page.cells.count("precision@5") == 1 and page.cells.count("@5") == 3 * len(VARIANTS) + 1
+    assert {"findings", "variants-compared", "the-trained-model"} <= set(page.ids)
     layers = read(folder / "tables/layers.csv")
     parts += [[row for row in layers if row["variant"] == variant] for variant in VARIANTS]
     best = [
@@ -631,6 +647,10 @@ def test_the_markdown_shows_the_tables_and_existing_figures(make: Callable[..., 
     for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
         lines = [re.split(r"(?<!\\)\|", line) for line in block.splitlines()]
         assert len(lines) > 2 and len({len(line) for line in lines}) == 1
+    assert (
+        "| variant | layers | ndcg@5 | ndcg@10 | ndcg@20 | ndcg@50 |\n| --- |" + " ---: |" * 5
+        in text
+    )
     for row in read(folder / "tables/comparison-ndcg.csv"):
         assert f"{float(row['ndcg@10']):.4f} ± {float(row['ndcg@10 ±']):.4f}" in text
     assert "not pretrained" in text and "synthetic" in text
