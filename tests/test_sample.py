@@ -283,7 +283,7 @@ def test_taste_and_popularity_choose(crowd: Path) -> None:
             item = items[row["item_id"]]
             if (second := _second(item)) and item["topic"] != favourite:
                 favourites[second == favourite] += 1
-    assert 2 < np.mean(kinds) < 3.5  # one or two topics, and now and then another
+    assert 2.7 < np.mean(kinds) < 3.3  # one or two topics, second ones, now and then another
     # Were the second topic of no account, 1 in 7 of the second topics would be the favourite.
     assert favourites[True] / favourites.total() > 0.3
 
