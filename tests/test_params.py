@@ -1,22 +1,129 @@
 """params.yaml: what stands here is valid; what is wrong is refused with what is valid."""
 
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from functools import reduce
+from math import nan, nextafter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from pipeline.files import InputError
-from pipeline.params import load
+from pipeline.params import Params, load
 
 REPOSITORY = Path(__file__).parents[1]
+YAML_1_2 = YAML(typ="safe", pure=True)
+DATA = YAML_1_2.load(REPOSITORY / "params.yaml")
+SYSTEMS = "train"  # the group of the systems' own options
+
+SMALL = nextafter(0, 1)  # the least number above 0
+AT_LEAST_0, AT_LEAST_1, AT_LEAST_4 = ([0], [-1]), ([1], [0, -1]), ([4], [3])
+NOT_NEGATIVE, POSITIVE = ([0, 1e9], [-SMALL, nan]), ([SMALL, 1e9], [0, -1, nan])
+SHARE = ([0, 0.9], [-SMALL, nextafter(0.9, 1), nan])
+FRACTION = ([0, 1], [-SMALL, nextafter(1, 2), nan])
+# Every number of params.yaml: values at its bounds, and the nearest ones beyond.
+BOUNDS = {
+    "layers": AT_LEAST_0,
+    "seed": AT_LEAST_0,
+    "sample.seed": AT_LEAST_0,
+    "sample.users": AT_LEAST_1,
+    "sample.items": AT_LEAST_1,
+    "sample.interactions_per_user": AT_LEAST_4,
+    "prepare.seed": AT_LEAST_0,
+    "prepare.validation": SHARE,
+    "prepare.test": SHARE,
+    **{
+        f"encode.{modality}.{key}": bounds
+        for modality in ("text", "image", "audio", "video")
+        for key, bounds in (
+            ("batch_size", AT_LEAST_1),
+            ("time_limit", POSITIVE),
+            ("max_failures", FRACTION),
+        )
+    },
+    "train.dimension": AT_LEAST_1,
+    "train.epochs": AT_LEAST_1,
+    "train.batch_size": AT_LEAST_1,
+    "train.learning_rate": POSITIVE,
+    "train.regularization": NOT_NEGATIVE,
+    "train.temperature": POSITIVE,
+    "train.negatives": AT_LEAST_1,
+    "train.patience": AT_LEAST_1,
+    "train.user_exponent": NOT_NEGATIVE,
+    "train.item_exponent": NOT_NEGATIVE,
+    f"{SYSTEMS}.content.autoencoder": NOT_NEGATIVE,
+    f"{SYSTEMS}.content.contrast": NOT_NEGATIVE,
+    f"{SYSTEMS}.content.temperature": POSITIVE,
+    f"{SYSTEMS}.early.dropout": ([0, 0.99], [-SMALL, nextafter(0.99, 1), nan]),
+    f"{SYSTEMS}.early.contrast": NOT_NEGATIVE,
+    f"{SYSTEMS}.early.temperature": POSITIVE,
+    f"{SYSTEMS}.vbpr.learning_rate": POSITIVE,
+    f"{SYSTEMS}.vbpr.regularization": NOT_NEGATIVE,
+    f"{SYSTEMS}.vbpr.bias_regularization": NOT_NEGATIVE,
+    f"{SYSTEMS}.vbpr.content_regularization": NOT_NEGATIVE,
+    f"{SYSTEMS}.mmgcn.learning_rate": POSITIVE,
+    f"{SYSTEMS}.mmgcn.layers": AT_LEAST_1,
+    f"{SYSTEMS}.mmgcn.regularization": NOT_NEGATIVE,
+    f"{SYSTEMS}.lattice.learning_rate": POSITIVE,
+    f"{SYSTEMS}.lattice.decay": ([SMALL, 1], [0, nextafter(1, 2), nan]),
+    f"{SYSTEMS}.lattice.layers": AT_LEAST_0,
+    f"{SYSTEMS}.lattice.neighbors": AT_LEAST_1,
+    f"{SYSTEMS}.lattice.feature_dimension": AT_LEAST_1,
+    f"{SYSTEMS}.lattice.frozen_weight": FRACTION,
+    f"{SYSTEMS}.lattice.regularization": NOT_NEGATIVE,
+}
+VARIANTS = [
+    "none", "frozen", "alpha", "unfrozen", "normalized", "equal", "early", "mmlgcn", "vbpr",
+    "mmgcn", "lattice",
+]  # fmt: skip
+# Every name of params.yaml with all that it may be.
+CHOICES = {
+    "fusion": VARIANTS,
+    "aggregate": ["mean", "sum", "max", "min", "prod", "concat", "ensemble"],
+    "propagation": ["bipartite", "published"],
+    "projection": ["fixed", "learned"],
+    "protocol": ["validated", "published"],
+    "weights": ["bundled", "pretrained"],
+    "device": ["auto", "cpu", "cuda"],
+    "prepare.split": ["random", "temporal"],
+    "encode.text.encoder": ["minilm"],
+    "encode.image.encoder": ["vit", "clip"],
+    "encode.audio.encoder": ["vggish"],
+    "encode.video.encoder": ["r2plus1d", "r2plus1d_34"],
+    **{
+        f"encode.{modality}.precision": ["auto", "fp32", "bf16", "fp16"]
+        for modality in ("text", "image", "audio", "video")
+    },
+    "train.loss": ["bpr", "softmax"],
+    "train.missing": ["skip", "zero", "mean"],
+    f"{SYSTEMS}.lattice.rebuild": ["step", "epoch"],
+}
+
+
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of every scalar in nested mappings; lists stay out."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from leaves(inner, f"{key}.{name}" if key else name)
+    elif not isinstance(value, list):
+        yield key, value
+
+
+def at(params: Params, key: str) -> Any:
+    """What a dotted key holds after loading."""
+    return reduce(
+        lambda o, n: o[n] if isinstance(o, dict) else getattr(o, n), key.split("."), params
+    )
 
 
 def changed(tmp_path: Path, **changes: object) -> Path:
-    """A copy of the repository's params.yaml with dotted keys changed."""
-    yaml = YAML(typ="safe", pure=True)
-    data = yaml.load(REPOSITORY / "params.yaml")
+    """A copy of the repository's params.yaml with keys changed, dotted by `.` or `__`."""
+    data = deepcopy(DATA)
     for dotted, value in changes.items():
-        *parents, last = dotted.split("__")
+        *parents, last = dotted.replace("__", ".").split(".")
         place = data
         for parent in parents:
             place = place[parent]
@@ -25,13 +132,112 @@ def changed(tmp_path: Path, **changes: object) -> Path:
         else:
             place[last] = value
     path = tmp_path / "params.yaml"
-    yaml.dump(data, path)
+    YAML_1_2.dump(data, path)
     return path
+
+
+def refuses(key: str, error: pytest.ExceptionInfo[InputError]) -> bool:
+    pattern = rf"params\.yaml: {re.escape(key)}: .* is not valid; valid: "
+    return re.match(pattern, str(error.value)) is not None
 
 
 def test_defaults_are_valid() -> None:
     params = load(REPOSITORY / "params.yaml")
     assert params.fusion == "frozen" and params.train.regularization == 1e-4
+
+
+def test_every_scalar_has_its_values_here() -> None:
+    scalars = dict(leaves(DATA))
+    numbers = {key for key, value in scalars.items() if type(value) in (int, float)}
+    assert numbers == BOUNDS.keys()
+    texts = {key for key, value in scalars.items() if isinstance(value, str)}
+    assert texts - {"dataset"} == CHOICES.keys()
+    assert all(scalars[key] in CHOICES[key] for key in CHOICES)
+
+
+@pytest.mark.parametrize("key", BOUNDS)
+def test_numbers_up_to_their_bounds(tmp_path: Path, key: str) -> None:
+    kind = int if BOUNDS[key] in (AT_LEAST_0, AT_LEAST_1, AT_LEAST_4) else float
+    other = {"prepare.validation": "prepare.test", "prepare.test": "prepare.validation"}.get(key)
+    room = {other: 0.05} if other else {}  # both together stay below 1
+    valid, invalid = BOUNDS[key]
+    for value in valid:
+        found = at(load(changed(tmp_path, **room, **{key: value})), key)
+        assert found == value and type(found) is kind
+    for value in [*invalid, True, "1", None, *([1.0] if kind is int else [])]:
+        with pytest.raises(InputError) as error:
+            load(changed(tmp_path, **room, **{key: value}))
+        assert refuses(key, error)
+
+
+@pytest.mark.parametrize("key", CHOICES)
+def test_names_are_those_that_are_listed(tmp_path: Path, key: str) -> None:
+    for name in CHOICES[key]:
+        assert at(load(changed(tmp_path, **{key: name})), key) == name
+    for value in (CHOICES[key][0].upper(), "none of these", 1, None):
+        with pytest.raises(InputError) as error:
+            load(changed(tmp_path, **{key: value}))
+        assert refuses(key, error)
+    with pytest.raises(InputError) as error:
+        load(changed(tmp_path, **{key: "none of these"}))
+    listed = str(error.value).split("; valid: ")[1].split(", ")
+    assert sorted(name for name in listed if " " not in name) == sorted(CHOICES[key])
+
+
+def test_each_modality_keeps_its_own_values(tmp_path: Path) -> None:
+    sizes = {f"encode.{m}.batch_size": n for n, m in enumerate(("video", "audio", "text"), 1)}
+    params = load(changed(tmp_path, **sizes))
+    assert {key: at(params, key) for key in sizes} == sizes
+    assert list(params.encode) == ["text", "image", "audio", "video"]
+
+
+def test_weights_may_be_a_folder(tmp_path: Path) -> None:
+    assert load(changed(tmp_path, weights=str(tmp_path))).weights == str(tmp_path)
+    with pytest.raises(InputError, match="a folder with <encoder>.safetensors"):
+        load(changed(tmp_path, weights=str(tmp_path / "params.yaml")))  # a file
+
+
+def test_layer_weights_reach_the_deepest_model(tmp_path: Path) -> None:
+    """The trained one or the study's, of which every depth takes its first weights."""
+
+    def with_weights(count: int, layers: int, study: list[int]) -> Params:
+        weights = [0.5] * count
+        changes = {"train.layer_weights": weights, "layers": layers, "study.layers": study}
+        return load(changed(tmp_path, **changes))
+
+    for layers, study in ((1, [3, 0]), (3, [0, 1])):
+        assert with_weights(4, layers, study).train.layer_weights == (0.5,) * 4
+        assert len(with_weights(5, layers, study).train.layer_weights) == 5
+        assert with_weights(0, layers, study).train.layer_weights == ()
+        with pytest.raises(InputError, match="valid: .*4 weights for 3 layers"):
+            with_weights(3, layers, study)
+    for value in (0.5, [-0.1, 1, 1, 1, 1], ["a"]):
+        with pytest.raises(InputError, match=r"train\.layer_weights"):
+            load(changed(tmp_path, **{"train.layer_weights": value}))
+
+
+def test_the_splits_leave_something_for_training(tmp_path: Path) -> None:
+    shares = {"prepare.validation": 0.5, "prepare.test": 0.4999}
+    assert load(changed(tmp_path, **shares)).prepare.validation == 0.5
+    with pytest.raises(InputError, match=r"prepare.validation \+ prepare.test is 1.0; below 1"):
+        load(changed(tmp_path, **(shares | {"prepare.test": 0.5})))
+
+
+@pytest.mark.parametrize(
+    ("key", "valid", "invalid"),
+    [
+        ("study.variants", ["vbpr", "none"], ["none", "none"]),
+        ("study.layers", [2, 0], [2, 0, 2]),
+        ("study.seeds", [0], [1, 1]),
+    ],
+)
+def test_lists_of_the_study(
+    tmp_path: Path, key: str, valid: list[object], invalid: list[object]
+) -> None:
+    assert at(load(changed(tmp_path, **{key: valid})), key) == valid  # in their order
+    for value in (invalid, [], valid[0], [*valid, -1], [*valid, 1.5], [*valid, True], None):
+        with pytest.raises(InputError, match=key.replace(".", r"\.")):
+            load(changed(tmp_path, **{key: value}))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +260,20 @@ def test_defaults_are_valid() -> None:
         ({"study__variants": ["none", "lste"]}, ["study.variants", "'lste'"]),
         ({"study__seeds": [1, 1]}, ["study.seeds", "once"]),
         ({"encode__image__encoder": "minilm"}, ["encode.image.encoder", "vit"]),
+        ({"encode__image__encoder": "r2plus1d"}, ["encode.image.encoder", "valid: clip, vit"]),
         ({"encode__smell": {}}, ["encode.smell", "text, image, audio, video"]),
+        ({"encode": 3}, ["encode: 3", "text, image, audio, video"]),
+        ({"encode__text": "minilm"}, ["encode.text must be a mapping"]),
+        ({"encode__text__encode": "x"}, ["encode.text.encode", "did you mean encoder?"]),
+        ({"train__zzz": 3}, ["unknown key train.zzz; valid: dimension, epochs, "]),
+        (
+            {"train__epochs": KeyError, "train__loss": KeyError},
+            ["missing train.epochs, train.loss"],
+        ),
+        ({"encode__audio__precision": KeyError}, ["missing encode.audio.precision"]),
+        ({"prepare__test": 0.95}, ["prepare.test", "at least 0 and at most 0.9"]),
+        ({"dataset": 3}, ["dataset", "a text"]),
+        ({"train__reject_positives": 1}, ["train.reject_positives", "true or false"]),
         ({"encode__video": KeyError}, ["missing encode.video"]),
         ({"dataset": KeyError}, ["missing dataset"]),
         ({"prepare__test": 0.9}, ["prepare.validation + prepare.test", "below 1"]),

@@ -1,0 +1,168 @@
+"""Tables in three formats, files that are whole or not there, errors in one line."""
+
+import hashlib
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline import files
+from pipeline.files import InputError, find_table, read_table, write_csv, write_parquet
+
+TYPES = {"item_id": pa.string(), "timestamp": pa.float64()}
+
+
+def test_one_table_of_three_formats_is_found(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one of items.csv, items.tsv, items.parquet is needed"):
+        find_table(tmp_path, "items")
+    (tmp_path / "items.csv").mkdir()  # a folder is no table
+    for suffix in ("tsv", "parquet"):
+        (tmp_path / f"items.{suffix}").write_text("")
+        assert find_table(tmp_path, "items") == tmp_path / f"items.{suffix}"
+        (tmp_path / f"items.{suffix}").unlink()
+    for suffix in ("tsv", "parquet"):
+        (tmp_path / f"items.{suffix}").write_text("")
+    with pytest.raises(InputError, match="items.tsv, items.parquet: only one may be there"):
+        find_table(tmp_path, "items")
+
+
+@pytest.mark.parametrize(("suffix", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_text_tables_hold_texts(tmp_path: Path, suffix: str, delimiter: str) -> None:
+    path = tmp_path / f"items.{suffix}"
+    rows = [
+        ["item_id", "title", "timestamp"],
+        ["007", '"two\nlines, ""quoted"""', "1"],
+        ["1e3", "NA", "2.5"],
+        ["true", "null", ""],
+        ["", "2024-01-01", "-3"],
+    ]
+    text = "\n".join(delimiter.join(row) for row in rows)
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())  # with a mark of the byte order
+    assert read_table(path, TYPES, ("item_id",)).to_pydict() == {
+        "item_id": ["007", "1e3", "true", None],
+        "title": ['two\nlines, "quoted"', "NA", "null", "2024-01-01"],
+        "timestamp": [1.0, 2.5, None, -3.0],
+    }
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_numbers_in_text_tables_are_texts(tmp_path: Path, mark: bytes) -> None:
+    (tmp_path / "t.csv").write_bytes(mark + b"item_id,price\n007,1.50\n008,2\n")
+    found = read_table(tmp_path / "t.csv", TYPES, ("item_id",)).to_pydict()
+    assert found == {"item_id": ["007", "008"], "price": ["1.50", "2"]}
+
+
+def test_long_tables_of_texts_in_several_lines(tmp_path: Path) -> None:
+    text = "first line,\n" + "second line, " * 10
+    rows = "".join(f'{n},"{text}"\n' for n in range(12_000))  # several blocks of the reader
+    (tmp_path / "t.csv").write_text(f"item_id,text\n{rows}")
+    table = read_table(tmp_path / "t.csv", TYPES, ("item_id",))
+    assert table["text"].to_pylist() == [text] * 12_000
+
+
+def test_parquet_keeps_its_types_but_for_known_columns(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    pq.write_table(pa.table({"price": [1, 2], "item_id": [7, 8], "timestamp": [1, None]}), path)
+    table = read_table(path, TYPES, ("item_id",))
+    assert table.column_names == ["price", "item_id", "timestamp"]
+    assert table.to_pydict() == {
+        "price": [1, 2], "item_id": ["7", "8"], "timestamp": [1.0, None],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"a,b\n1,2\n", "no column item_id; it has a, b"),
+        ("t.csv", b"item_id,a,a\n1,2,3\n", "a column name stands twice in item_id, a, a"),
+        ("t.csv", b"item_id,timestamp\n1,2\n2,\n3,x\n", "row 4: timestamp 'x' is not a double"),
+        ("t.csv", b"item_id,a\n1\n", "t.csv"),
+        ("t.csv", b"item_id\n\xff\xfe\n", "t.csv"),
+        ("t.csv", b"\xff\xfe\n", "t.csv"),
+        ("t.parquet", b"no parquet", "t.parquet"),
+    ],
+)
+def test_broken_tables(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as error:
+        read_table(tmp_path / name, TYPES, ("item_id",))
+    assert str(tmp_path / name) in str(error.value) and message in str(error.value)
+
+
+def test_missing_columns_are_all_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    with pytest.raises(InputError, match="no column user_id, item_id; it has a"):
+        read_table(tmp_path / "t.csv", {}, ("user_id", "a", "item_id"))
+
+
+def test_written_tables(tmp_path: Path) -> None:
+    table = pa.table({"a": ["x, y", 'say "z"', None], "b": [0.1, 1e-9, None]})
+    write_csv(tmp_path / "deep/t.csv", table)
+    text = (tmp_path / "deep/t.csv").read_text()
+    assert text.splitlines() == ['"a","b"', '"x, y",0.1', '"say ""z""",1e-9', ","]
+    write_parquet(tmp_path / "t.parquet", table)
+    write_parquet(tmp_path / "u.parquet", table)
+    assert pq.read_table(tmp_path / "t.parquet").equals(table)
+    assert (tmp_path / "t.parquet").read_bytes() == (tmp_path / "u.parquet").read_bytes()
+
+
+def fail(place: Path) -> None:
+    (place / "part" if place.is_dir() else place).write_text("half")
+    raise RuntimeError("interrupted")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep/file"
+    files.atomic_write(path, "first é")
+    assert path.read_bytes() == "first é".encode()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    with pytest.raises(RuntimeError), files.atomic_path(path) as temporary:
+        assert temporary.parent == path.parent  # so that replacing it is atomic
+        fail(temporary)
+    assert path.read_bytes() == "first é".encode()
+    files.atomic_write(path, b"\0second")
+    assert path.read_bytes() == b"\0second"
+    assert list(path.parent.iterdir()) == [path]  # nothing temporary is left
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep/folder"
+    with files.atomic_folder(path) as temporary:
+        (temporary / "a").write_text("a")
+        assert not path.exists() and temporary.parent == path.parent
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+    with pytest.raises(RuntimeError), files.atomic_folder(path) as temporary:
+        fail(temporary)
+    assert [p.name for p in path.iterdir()] == ["a"]
+    with files.atomic_folder(path) as temporary:
+        assert not list(temporary.iterdir())
+        (temporary / "b").write_text("b")
+    assert [p.name for p in path.iterdir()] == ["b"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"bytes" * 100_000)
+    expected = hashlib.sha256(b"bytes" * 100_000).hexdigest()
+    assert files.sha256_of(tmp_path / "file") == expected
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def main() -> None:
+        raise error
+
+    return main
+
+
+def test_what_the_user_got_wrong_ends_with_one_message() -> None:
+    with pytest.raises(SystemExit) as error:
+        files.run(raising(InputError("layers: -1")))
+    assert error.value.code == "error: layers: -1"  # Python prints it and exits with 1
+    with pytest.raises(ValueError, match="ours"):
+        files.run(raising(ValueError("ours")))
+    done: list[int] = []
+    files.run(lambda: done.append(1))
+    assert done == [1]
