@@ -235,6 +235,15 @@ def test_an_items_vector_is_the_mean_of_its_own_parts():
     assert encoder.encode(items[1:2]).tolist() == [[5, 3]]
 
 
+def test_products_are_of_the_precisions_type(monkeypatch):
+    monkeypatch.setattr(Parts, "build", staticmethod(lambda: nn.Linear(2, 2)))
+    encoder, seen = Parts("bundled"), []
+    encoder.model.register_forward_hook(lambda module, given, made: seen.append(made.dtype))
+    for encoder.precision in ("fp32", "bf16", "fp16"):
+        assert encoder.encode([np.ones((1, 2), np.float32)]).dtype == np.float32
+    assert seen == [torch.float32, torch.bfloat16, torch.float16]
+
+
 def test_every_encoder_is_found():
     assert list(encoder_classes()) == list(WIDTHS)
     with pytest.raises(ValueError, match="valid: minilm, clip, vit, vggish, r2plus1d, r2plus1d_34"):
@@ -400,6 +409,15 @@ def test_folder_is_strict(tmp_path):
     model, found = load_weights(build, find_weights("tiny", str(tmp_path)), layout)
     assert torch.equal(model.weight, torch.ones(3, 2))
     assert found.source == str(path)
+
+
+def test_renames_come_in_their_order_and_heads_by_their_published_names():
+    layout = Layout(renames=((r"^a\.", "top."), (r"top", "b"), (r"x", "y")), unused=("top.", "z"))
+    one = torch.ones(1)
+    assert layout.adapt({"a.x.x": one, "top.x": one, "z.x": one, "c.z": one}).keys() == {
+        "b.y.y", "c.z",
+    }  # fmt: skip
+    assert Layout().adapt({"a": one}) == {"a": one}
 
 
 VIT = {
