@@ -108,6 +108,7 @@ def test_bad_items_cost_no_others(images, batch_size):
     assert reasons["black"] == "the vector is not finite"
     assert reasons["corrupt"].startswith("not ")
     assert reasons["missing"] == "no such file"
+    assert reasons["null"].startswith("not a path: ")
     assert reasons["outside"] == "the path leads out of the dataset folder"
 
 
