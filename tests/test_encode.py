@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Brightness(PartsEncoder):
-    """An image's mean colour; black gives no number."""
+    """An image's mean colour; black has no red, not even 0."""
 
     name = "vit"
     modality = "image"
@@ -47,7 +47,8 @@ class Brightness(PartsEncoder):
     def prepare(cls, source):
         mean = np.asarray(read_image(source)).mean((0, 1), dtype=np.float32)[None]
         with np.errstate(invalid="ignore"):
-            return mean / mean.any()
+            mean[:, 0] /= mean.any()
+        return mean
 
 
 @pytest.fixture

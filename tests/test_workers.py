@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from PIL import Image
@@ -44,8 +45,8 @@ def obey(order: object) -> object:
             raise MediaError("broken")
         case "fail":
             raise KeyError("x")
-        case "swell":
-            return len(bytearray(40 << 30))
+        case "grow" | "swell":  # address space that nothing is written to
+            return np.empty((3 if order == "grow" else 5) << 30, np.uint8).nbytes
         case float():
             time.sleep(order)
     return order
@@ -88,6 +89,10 @@ def test_a_worker_does_not_heed_an_interrupt(worker: Worker) -> None:
     os.kill(pid, signal.SIGINT)
     time.sleep(0.2)
     assert worker("pid") == pid
+
+
+def test_an_item_may_take_some_memory(worker: Worker) -> None:
+    assert worker("grow") == 3 << 30
 
 
 def test_an_idle_worker_stays(worker: Worker) -> None:
