@@ -11,6 +11,7 @@ import pytest
 from pipeline import encode as stage
 from pipeline import params, paths
 from pipeline.embeddings import read_embeddings
+from pipeline.features import read_features
 from pipeline.files import InputError
 from pipeline.prepare import prepare
 
@@ -114,7 +115,10 @@ def test_parquet(project, kind):
     pq.write_table(table, "raw/features/image.parquet")
     ids, vectors = encode(project)
     assert ids == ["x"] and vectors.tolist() == [[1, 2]]
-    assert "row 2" in paths.failures_path("image").read_text()
+    failures = paths.failures_path("image").read_text().splitlines()[1:]
+    assert failures == ['"10","features/image.parquet, row 2","a value is not finite"']
+    absent = np.isnan(read_features(Path("raw/features/image.parquet")))
+    assert absent.tolist() == [[False, False], [True, True], [False, True]]
     assert metadata()["model"] == "ResNet-50" and metadata()["license"] == "MIT"
 
 
