@@ -311,10 +311,16 @@ def test_write_embeddings_checks(tmp_path):
         write_embeddings(path, ["a"], lambda part: pair, 3, {})
     assert list(tmp_path.iterdir()) == []
     pq.write_table(pa.table({"item_id": ["a"], "embedding": [[1.0]]}), tmp_path / "y.parquet")
-    pq.write_table(pa.table({"item_id": ["a"]}), tmp_path / "z.parquet")
-    for name in ("y.parquet", "z.parquet"):
+    ours = schema(1, {}).empty_table()
+    for other in (
+        pa.table({"item_id": ["a"]}),
+        pa.table({"item_id": ["a"], "embedding": pa.array([[1.0]], pa.list_(pa.float64(), 1))}),
+        pa.table({"item_id": ["a"], "embedding": pa.array([[1.0]], pa.list_(pa.float32(), 1))}),
+        ours.append_column("more", ours["item_id"]),
+    ):
+        pq.write_table(other, tmp_path / "y.parquet")
         with pytest.raises(InputError, match="columns must be"):
-            read_embeddings(tmp_path / name)
+            read_embeddings(tmp_path / "y.parquet")
 
 
 def test_many_row_groups(tmp_path, monkeypatch):

@@ -111,7 +111,7 @@ def test_parquet(project, kind):
             "embedding": pa.array([[1, 2], None, [3, np.nan]], kind),
             "more": [1, 2, 3],
         }
-    ).replace_schema_metadata({"model": "ResNet-50", "license": "MIT"})
+    ).replace_schema_metadata({"model": "ResNet-50", "license": "MIT", "pandas": "{}"})
     pq.write_table(table, "raw/features/image.parquet")
     ids, vectors = encode(project)
     assert ids == ["x"] and vectors.tolist() == [[1, 2]]
@@ -120,6 +120,7 @@ def test_parquet(project, kind):
     absent = np.isnan(read_features(Path("raw/features/image.parquet")))
     assert absent.tolist() == [[False, False], [True, True], [False, True]]
     assert metadata()["model"] == "ResNet-50" and metadata()["license"] == "MIT"
+    assert "pandas" not in metadata()  # it describes other columns
 
 
 def test_our_own_embeddings_go_in_again(project):

@@ -8,9 +8,18 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from pipeline.files import InputError, atomic_folder, atomic_path, atomic_write, run, sha256_of
+from pipeline.files import (
+    InputError,
+    atomic_folder,
+    atomic_path,
+    atomic_write,
+    read_table,
+    run,
+    sha256_of,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -122,6 +131,38 @@ def test_a_folder_whose_writer_dies_stays(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "folder"], cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
     assert names(tmp_path / "folder") == ["a"] and (tmp_path / "folder/a").read_text() == "old"
+
+
+def test_text_tables(tmp_path: Path) -> None:
+    """As spreadsheets write them; what looks like a number is a text unless it is asked for."""
+    text = '\ufeffid,text,n\n007,"a\nb",1\n1e3,,2\n"x,y",c,\n'
+    for name, content in (("x.csv", text), ("x.tsv", text.replace(",", "\t"))):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        table = read_table(tmp_path / name, {"n": pa.int64()}, ("id",))
+        assert table.to_pydict() == {
+            "id": ["007", "1e3", "x,y" if name == "x.csv" else "x\ty"],
+            "text": ["a\nb", None, "c"],
+            "n": [1, 2, None],
+        }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("id,n\na,1\nb,x\n", "x.csv: row 3: n 'x' is not a int64$"),  # as in a spreadsheet
+        ("id,n\na,1.5\n", "x.csv: row 2: n '1.5' is not"),
+        ("id,n,id\na,1,b\n", "x.csv: a column name stands twice in id, n, id"),
+        ("name,n\na,1\n", "x.csv: no column id; it has name, n"),
+        ("id,n\na\n", "x.csv: "),
+        (b"id,n\n\xff,1\n", "x.csv: "),
+        ("", "x.csv: "),
+    ],
+)
+def test_wrong_tables(content: str | bytes, message: str, tmp_path: Path) -> None:
+    data = content.encode() if isinstance(content, str) else content
+    (tmp_path / "x.csv").write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        read_table(tmp_path / "x.csv", {"n": pa.int64()}, ("id",))
 
 
 def test_hash_of_a_file(tmp_path: Path) -> None:
