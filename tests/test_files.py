@@ -135,15 +135,23 @@ def test_a_folder_whose_writer_dies_stays(tmp_path: Path) -> None:
 
 def test_text_tables(tmp_path: Path) -> None:
     """As spreadsheets write them; what looks like a number is a text unless it is asked for."""
-    text = '\ufeffid,text,n\n007,"a\nb",1\n1e3,,2\n"x,y",c,\n'
+    text = '\ufeffid,text,n\n007,"a\nb",1\n1e3,,2\n12,"x,y",\n'
     for name, content in (("x.csv", text), ("x.tsv", text.replace(",", "\t"))):
         (tmp_path / name).write_text(content, encoding="utf-8")
         table = read_table(tmp_path / name, {"n": pa.int64()}, ("id",))
         assert table.to_pydict() == {
-            "id": ["007", "1e3", "x,y" if name == "x.csv" else "x\ty"],
-            "text": ["a\nb", None, "c"],
+            "id": ["007", "1e3", "12"],
+            "text": ["a\nb", None, "x,y" if name == "x.csv" else "x\ty"],
             "n": [1, 2, None],
         }
+
+
+def test_long_cells_of_many_lines(tmp_path: Path) -> None:
+    """Longer together than what Arrow reads at once."""
+    cells = [f"{row}\n" * 100_000 for row in range(10)]
+    (tmp_path / "x.csv").write_text("text,id\n" + "".join(f'"{cell}",a\n' for cell in cells))
+    table = read_table(tmp_path / "x.csv", {}, ())
+    assert table["text"].to_pylist() == cells and table["id"].to_pylist() == ["a"] * 10
 
 
 @pytest.mark.parametrize(
