@@ -26,7 +26,10 @@ def encoder_classes() -> dict[str, type[Encoder]]:
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
         for value in vars(module).values():
-            if inspect.isclass(value) and getattr(value, "name", None) == info.name:
+            own = inspect.isclass(value) and value.__module__ == module.__name__
+            if own and hasattr(value, "name") and not inspect.isabstract(value):
+                if value.name != info.name:
+                    raise TypeError(f"{module.__name__}: its encoder is named {value.name!r}")
                 found[info.name] = cast("type[Encoder]", value)
     order = sorted(found, key=lambda name: (MODALITIES.index(found[name].modality), name))
     return {name: found[name] for name in order}

@@ -97,10 +97,10 @@ def show() -> None:
                 megabytes = path.stat().st_size / 1e6
                 log.info("%s: %d vectors, %.1f MB%s", path, len(cache), megabytes, unused)
     for what, folder in {"fitted models": paths.CELLS, "fits under way": paths.FITS}.items():
-        found = list(files(folder))
-        spare = sum(path not in models for path in found)
-        megabytes = sum(path.stat().st_size for path in found) / 1e6
-        log.info("%s: %d %s, %.1f MB, %d unused", folder, len(found), what, megabytes, spare)
+        if found := list(files(folder)):
+            spare = sum(path not in models for path in found)
+            megabytes = sum(path.stat().st_size for path in found) / 1e6
+            log.info("%s: %d %s, %.1f MB, %d unused", folder, len(found), what, megabytes, spare)
 
 
 def main() -> None:

@@ -9,17 +9,19 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from colour_encoder import Colour
 from PIL import Image
+from safetensors.numpy import save_file
 
 from pipeline import cache as cli
 from pipeline import encode as stage
 from pipeline import params, paths
-from pipeline.cache import VectorCache, fingerprint
 from pipeline.embeddings import read_embeddings
 from pipeline.files import InputError
 from pipeline.prepare import prepare
+from pipeline.vectors import VectorCache, fingerprint
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,8 +43,23 @@ def test_vectors_come_back_in_the_order_asked_for(tmp_path: Path) -> None:
         assert cache.present([*names, "ff"]) == set(names)
         with pytest.raises(KeyError, match="ff"):
             cache.get(["ff"])
-        assert cache.keep_only(names[5:9]) == 1196
+        cache.put(names[3:5], vectors[:2])  # the newer ones count
+        assert (cache.get(names[2:6]) == vectors[[2, 0, 1, 5]]).all()
+        assert len(cache) == 1200
+        assert cache.keep_only([*names[5:9], names[5], "ff"]) == 1196
         assert cache.present(names) == set(names[5:9])
+        assert cache.keep_only(names[5:7]) == 2
+        assert len(cache) == 2
+
+
+def test_notes(tmp_path: Path) -> None:
+    with VectorCache(tmp_path / "x.sqlite", 3) as cache:
+        assert cache.noted("a") is None
+        cache.note("a", "1")
+        cache.note("b", "2")
+        cache.note("a", "3")
+    with VectorCache(tmp_path / "x.sqlite", 3) as cache:
+        assert (cache.noted("a"), cache.noted("b")) == ("3", "2")
 
 
 def test_wrong_shapes_are_refused(tmp_path: Path) -> None:
@@ -58,9 +75,14 @@ def test_wrong_shapes_are_refused(tmp_path: Path) -> None:
 def test_fingerprint_covers_what_changes_a_vector() -> None:
     base = {"encoder": "vit", "weights_sha256": "a", "preprocessing": "1", "device": "cpu",
             "library:torch": "2", "weights": "folder", "license": "MIT"}  # fmt: skip
-    for key in ("encoder", "weights_sha256", "preprocessing", "device", "library:torch"):
-        assert fingerprint(base) != fingerprint(base | {key: "other"})
-    assert fingerprint(base) == fingerprint(base | {"weights": "moved"})
+    relevant = ("encoder", "weights_sha256", "preprocessing", "device", "library:torch", "width",
+                "precision", "model", "modality", "library:new")  # fmt: skip
+    prints = {fingerprint(base), *(fingerprint(base | {key: "other"}) for key in relevant)}
+    assert len(prints) == 1 + len(relevant)
+    for key in ("weights", "license", "revision", "count"):
+        assert fingerprint(base) == fingerprint(base | {key: "other"})
+    assert fingerprint(base) == fingerprint(dict(reversed(base.items())))
+    assert len(bytes.fromhex(fingerprint(base))) == 32
 
 
 class Project:
@@ -128,10 +150,67 @@ def test_no_network_is_built_for_nothing(project: Project, monkeypatch: pytest.M
     assert paths.embeddings_path("image").read_bytes() == first
 
 
-def test_another_fingerprint_encodes_anew(project: Project) -> None:
+def weigh(folder: Path, version: str) -> str:
+    """A weights file of a network without weights: other bytes, no other tensors."""
+    folder.mkdir(exist_ok=True)
+    save_file({}, folder / "vit.safetensors", {"version": version})
+    return str(folder)
+
+
+@pytest.mark.parametrize("what", ["preprocessing", "weights", "file", "library", "precision",
+                                  "device"])  # fmt: skip
+def test_another_fingerprint_encodes_anew(
+    what: str, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever may change a vector; and back again nothing is encoded a third time."""
+    entry = project.params.encode["image"]
+    if what == "file":
+        project.params = replace(project.params, weights=weigh(tmp_path / "w", "1"))
+    before = project.params
+    assert sum(project.encode()) == 20 and project.encode() == []
+    with monkeypatch.context() as patch:
+        match what:
+            case "preprocessing":
+                patch.setattr(project.encoder, "preprocessing", "2: other")
+            case "weights":
+                project.params = replace(before, weights=weigh(tmp_path / "w", "1"))
+            case "file":
+                weigh(tmp_path / "w", "2")
+            case "library":
+                patch.setattr(stage, "version", lambda name: "99")
+            case "precision":
+                encode = before.encode | {"image": replace(entry, precision="bf16")}
+                project.params = replace(before, encode=encode)
+            case "device":  # there is no other real one
+                patch.setattr(stage, "resolve_device", lambda name: "meta")
+        assert sum(project.encode()) == 20 and project.encode() == []
+        assert len(list(paths.VECTORS.glob("*.sqlite"))) == 2
+    project.params = before
+    if what == "file":
+        weigh(tmp_path / "w", "1")
+    assert project.encode() == []
+
+
+def test_weights_that_moved_are_the_same(project: Project, tmp_path: Path) -> None:
+    for folder, encoded in (("a", 20), ("b", 0)):
+        weights = weigh(tmp_path / folder, "1")
+        project.params = replace(project.params, weights=weights)
+        assert sum(project.encode()) == encoded
+        metadata = pq.read_schema(paths.embeddings_path("image")).metadata
+        assert metadata[b"weights"].decode() == f"{weights}/vit.safetensors"
+        content = Path(weights, "vit.safetensors").read_bytes()
+        assert metadata[b"weights_sha256"].decode() == sha256(content).hexdigest()
+
+
+def test_encoders_and_widths_share_no_vectors(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project.encode()
-    project.encoder.preprocessing = "2: other"
-    assert sum(project.encode()) == 20
+    for attribute, value in (("name", "clip"), ("model_id", "other")):
+        monkeypatch.setattr(project.encoder, attribute, value)
+        assert sum(project.encode()) == 20
+    names = sorted(path.name.split("-")[0] for path in paths.VECTORS.glob("*.sqlite"))
+    assert names == ["clip", "clip", "vit"]
 
 
 def test_a_file_that_changed_behind_the_manifest_is_not_taken(project: Project) -> None:
@@ -150,12 +229,53 @@ def test_prune_keeps_what_is_used(project: Project, caplog: pytest.LogCaptureFix
     del project.colours["i03"]
     project.write()
     project.encode()
-    assert len(list(paths.CACHE.glob("*.sqlite"))) == 2
+    files = list(paths.VECTORS.glob("*.sqlite"))
+    assert len(files) == 2
+    for file in files:
+        Path(f"{file}-wal").touch()  # as a killed run leaves one
     cli.prune()
-    [kept] = paths.CACHE.glob("*.sqlite")
+    [kept] = paths.VECTORS.glob("*.sqlite")
     with VectorCache(kept, 3) as cache:
         assert len(cache) == 19
+    assert {path.name.split(".")[0] for path in paths.VECTORS.iterdir()} == {kept.stem}
     assert project.encode() == []
+    paths.embeddings_path("image").unlink()
+    cli.prune()
+    assert list(paths.VECTORS.iterdir()) == []
+
+
+def test_prune_leaves_ready_made_features_alone(project: Project) -> None:
+    project.encode()
+    Path("raw/features").mkdir()
+    np.save("raw/features/image.npy", np.ones((20, 3)))
+    prepare(Path("raw"), project.params.prepare)
+    stage.encode_modality("image", project.params)
+    cli.prune()  # they come from no cache
+    assert list(paths.VECTORS.iterdir()) == []
+
+
+def test_what_is_there_is_listed(
+    project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    project.encode()
+    project.encoder.preprocessing = "2: other"
+    project.colours.popitem()
+    project.write()
+    project.encode()
+    monkeypatch.setattr(sys, "argv", ["cache"])
+    with caplog.at_level("INFO"):
+        caplog.clear()
+        cli.main()
+    used = {"unused" in line: line for line in caplog.messages}
+    assert len(caplog.messages) == len(used) == 2
+    assert ": 20 vectors, 0." in used[True] and ": 19 vectors, 0." in used[False]
+    monkeypatch.setattr(sys, "argv", ["cache", "prune"])
+    cli.main()
+    assert len(list(paths.VECTORS.glob("*.sqlite"))) == 1
+    for wrong in (["clear"], ["prune", "all"]):
+        monkeypatch.setattr(sys, "argv", ["cache", *wrong])
+        with pytest.raises(InputError, match="usage"):
+            cli.main()
 
 
 def test_a_killed_run_loses_nothing_and_ends_the_same(project: Project) -> None:
@@ -176,7 +296,7 @@ def test_a_killed_run_loses_nothing_and_ends_the_same(project: Project) -> None:
     Path("encode_it.py").write_text(script)
     for _ in range(2):
         path.unlink()
-        for file in paths.CACHE.iterdir():
+        for file in paths.VECTORS.iterdir():
             file.unlink()
         for delay in (rng.uniform(0, 0.25), None):
             process = subprocess.Popen(

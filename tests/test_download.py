@@ -21,23 +21,28 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server:
-    """Serves `content` under any path; `cut` breaks that many answers off half-way."""
+    """Serves `content` under any path; `cut` breaks that many answers off half-way.
+
+    With `whole`, it knows no ranges; without `announced`, no lengths; `error` is its only answer.
+    """
 
     def __init__(self) -> None:
         self.content, self.cut, self.ranges = CONTENT, 0, list[str]()
+        self.whole, self.announced, self.error = False, True, 0
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 asked = self.headers.get("Range", "bytes=0-")
                 outer.ranges.append(asked)
-                start = int(asked.removeprefix("bytes=").removesuffix("-"))
-                if start >= len(outer.content):
-                    self.send_error(416)
+                start = int(asked.removeprefix("bytes=").removesuffix("-")) * (not outer.whole)
+                if outer.error or start >= len(outer.content):
+                    self.send_error(outer.error or 416)
                     return
                 body = outer.content[start:]
-                self.send_response(206)
-                self.send_header("Content-Length", str(len(body)))
+                self.send_response(200 if outer.whole else 206)
+                if outer.announced:
+                    self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 if outer.cut:
                     outer.cut -= 1
@@ -73,6 +78,44 @@ def test_a_file_is_fetched_once_and_only_a_whole_one_gets_its_name(server: Serve
     server.http.shutdown()
     assert file.fetch() == file.path
     assert len(server.ranges) == 2
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2])
+@pytest.mark.parametrize("left", [b"", CONTENT[:1000], b"of another file"])
+def test_a_server_without_ranges_starts_anew(server: Server, left: bytes, cut: int) -> None:
+    """A whole file in answer to a request for its rest replaces what was there."""
+    file = UrlFile(server.url("net.pth"), SHA256)
+    file.path.parent.mkdir(parents=True)
+    file.path.with_name("net.pth.part").write_bytes(left)
+    server.whole, server.cut = True, cut
+    assert file.fetch().read_bytes() == CONTENT
+    assert len(server.ranges) == 1 + cut
+
+
+def test_a_file_is_tried_for_three_times(server: Server) -> None:
+    server.cut = 3
+    with pytest.raises(DownloadError, match="broke off"):
+        UrlFile(server.url("net.pth"), SHA256).fetch()
+    assert len(server.ranges) == 3
+
+
+def test_a_length_need_not_be_announced(server: Server) -> None:
+    server.announced = False
+    assert UrlFile(server.url("net.pth"), SHA256).fetch().read_bytes() == CONTENT
+    assert len(server.ranges) == 1
+
+
+@pytest.mark.parametrize("error", [404, 503])
+def test_a_servers_refusal_is_said(server: Server, error: int) -> None:
+    file = UrlFile(server.url("net.pth"), SHA256)
+    server.error = error
+    with pytest.raises(DownloadError, match=f"not to be had .HTTP Error {error}"):
+        file.fetch()
+    assert not file.path.exists()
+
+
+def test_files_lie_where_torch_keeps_its_own(server: Server, tmp_path: Path) -> None:
+    assert UrlFile(server.url("net.pth")).fetch() == tmp_path / "hub/checkpoints/net.pth"
 
 
 def test_a_later_run_goes_on_where_one_broke_off(server: Server) -> None:
@@ -152,6 +195,34 @@ def test_an_unknown_hash_is_noted_and_then_held(tmp_path: Path, server: Server) 
         load_tiny(published)
 
 
+def test_a_wrong_file_in_its_place_is_refused(server: Server) -> None:
+    """One that came there by other means than these."""
+    published = UrlFile(server.url("tiny.safetensors"), "12345678")
+    published.path.parent.mkdir(parents=True)
+    save_file(tiny().state_dict(), published.path)
+    for _ in range(2):
+        with pytest.raises(WeightsError, match="sha256 is .*, not 12345678; remove it"):
+            load_tiny(published)
+
+
+def test_a_folder_is_not_pinned(tmp_path: Path) -> None:
+    """The hashes of published and packaged files are theirs alone."""
+    for bias in (1.0, 2.0):
+        save_file({"weight": torch.ones(3, 2), "bias": torch.full((3,), bias)},
+                  tmp_path / "tiny.safetensors")  # fmt: skip
+        found = find_weights("tiny", str(tmp_path), encoder_class("minilm").packaged, UrlFile("x"))
+        model, _ = load_weights(tiny, found)
+        assert model.bias.tolist() == [bias] * 3
+        content = (tmp_path / "tiny.safetensors").read_bytes()
+        assert found.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_bundled_is_never_fetched(server: Server) -> None:
+    found = find_weights("tiny", "bundled", published=UrlFile(server.url("tiny.safetensors")))
+    assert (found.source, found.revision) == ("random initialisation (seed 0)", "none")
+    assert not server.ranges
+
+
 def test_nothing_published_is_said() -> None:
     with pytest.raises(WeightsError, match="tiny has no published weights"):
         load_tiny(None)
@@ -192,4 +263,6 @@ def test_a_pickle_that_is_more_than_tensors_is_refused(tmp_path: Path, server: S
 def test_minilm_is_packaged(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = encoder_class("minilm")("pretrained")
     assert encoder.provenance["weights"] == "pretrained"
-    assert len(encoder.provenance["weights_sha256"]) == 64
+    assert encoder.packaged is not None
+    assert encoder.provenance["weights_sha256"] == encoder.packaged.sha256
+    assert encoder.provenance["revision"] == encoder.packaged.revision

@@ -1,9 +1,11 @@
 """The stage `encode`: files in, files out, and no item at another's cost."""
 
+import contextlib
 import csv
 import sys
 from dataclasses import replace
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,9 @@ from PIL import Image
 from torch import nn
 
 from encoders.base import PartsEncoder
-from encoders.media import read_image
+from encoders.media import MediaError, read_image
+from pipeline import device, params, paths
 from pipeline import encode as stage
-from pipeline import params, paths
 from pipeline.embeddings import read_embeddings, schema, write_embeddings
 from pipeline.files import InputError
 from pipeline.prepare import media_sha256
@@ -26,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Brightness(PartsEncoder):
-    """An image's mean colour; black gives no number."""
+    """An image's mean colour; black has no red, not even 0."""
 
     name = "vit"
     modality = "image"
@@ -45,7 +47,8 @@ class Brightness(PartsEncoder):
     def prepare(cls, source):
         mean = np.asarray(read_image(source)).mean((0, 1), dtype=np.float32)[None]
         with np.errstate(invalid="ignore"):
-            return mean / mean.any()
+            mean[:, 0] /= mean.any()
+        return mean
 
 
 @pytest.fixture
@@ -106,6 +109,7 @@ def test_bad_items_cost_no_others(images, batch_size):
     assert reasons["black"] == "the vector is not finite"
     assert reasons["corrupt"].startswith("not ")
     assert reasons["missing"] == "no such file"
+    assert reasons["null"].startswith("not a path: ")
     assert reasons["outside"] == "the path leads out of the dataset folder"
 
 
@@ -120,10 +124,17 @@ def test_file(images):
     assert table.schema.field("item_id") == pa.field("item_id", pa.string(), nullable=False)
     assert table.schema.field("embedding") == pa.field("embedding", vector, nullable=False)
     metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
-    assert metadata["count"] == "5"
-    assert metadata["weights"] == "random initialisation (seed 0)"
-    assert metadata["preprocessing"] == Brightness.preprocessing
-    assert {"library:pillow", "library:pyarrow", "weights_sha256", "device"} <= metadata.keys()
+    assert len(metadata.pop("fingerprint")) == 64
+    assert metadata == Brightness.description() | {
+        "count": "5",
+        "device": "cpu",
+        "precision": "fp32",
+        "weights": "random initialisation (seed 0)",
+        "weights_sha256": sha256(b"").hexdigest(),  # the network has none
+        "revision": "none",
+        "library:pillow": version("pillow"),
+        "library:pyarrow": version("pyarrow"),
+    }
     column = pq.ParquetFile(path).metadata.row_group(0).column(1)
     assert column.compression == "ZSTD"
     assert "BYTE_STREAM_SPLIT" in column.encodings
@@ -142,6 +153,11 @@ def test_empty_manifest_loads_no_model(modality, project):
     assert vectors.shape == (0, cls.width)
     assert pq.read_schema(paths.embeddings_path(modality)).equals(schema(cls.width, {}))
     assert failures(modality) == []
+    metadata = pq.read_schema(paths.embeddings_path(modality)).metadata
+    for key, value in {"encoder": cls.name, "width": str(cls.width), "count": "0"}.items():
+        assert metadata[key.encode()].decode() == value
+    for library in (*cls.libraries, "pyarrow"):
+        assert metadata[f"library:{library}".encode()].decode() == version(library)
 
 
 def test_all_items_fail(images):
@@ -150,6 +166,105 @@ def test_all_items_fail(images):
     stage.encode_modality("image", replace(images, encode=images.encode | {"image": entry}))
     assert read_embeddings(paths.embeddings_path("image"))[1].shape == (0, 3)
     assert len(failures("image")) == 1
+
+
+def test_items_with_the_same_bad_content_all_fail(images):
+    for i in range(3):
+        Path(f"raw/bad{i}.png").write_bytes(b"no image")
+    bad = {f"b{i}": f"bad{i}.png" for i in range(3)}
+    write_manifest("image", bad | {"a": "none.png", "c": "nor this.png", "item": "1.png"})
+    entry = replace(images.encode["image"], batch_size=2, max_failures=1.0)
+    stage.encode_modality("image", replace(images, encode=images.encode | {"image": entry}))
+    assert read_embeddings(paths.embeddings_path("image"))[0] == ["item"]
+    rows = failures("image")
+    assert [row["item_id"] for row in rows] == ["a", "b0", "b1", "b2", "c"]
+    assert [row["source"] for row in rows] == ["none.png", *bad.values(), "nor this.png"]
+    reasons = [row["reason"] for row in rows]
+    assert reasons == ["no such file", *["not an image of a known format"] * 3, "no such file"]
+
+
+def test_what_was_done_is_logged(images, caplog):
+    with caplog.at_level("INFO"):
+        for now in (5, 0):
+            stage.encode_modality("image", images)
+            assert (
+                f"5 items by vit (weights: random initialisation (seed 0)): {now} encoded now, "
+                "5 failures" in caplog.messages[-1]
+            )
+
+
+def test_the_most_common_reasons_are_shown(project):
+    item = stage.Item("x", "x", "")
+    reasons = ["rare"] + ["common"] * 9 + ["second"] * 4 + ["third"] * 3
+    found = [(item, reason) for reason in reasons]
+    stage.refuse_failures("image", 34, found, 0.5)
+    stage.refuse_failures("image", 0, [], 0.0)
+    with pytest.raises(InputError) as caught:
+        stage.refuse_failures("image", 33, found, 0.5)
+    assert "17 of 33 items" in str(caught.value)
+    assert "allows: common (9); second (4); third (3). data/" in str(caught.value)
+
+
+def test_a_dataset_may_be_a_link(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").symlink_to("there")
+    (tmp_path / "there-too").mkdir()
+    dataset = tmp_path / "here"
+    assert stage.locate(dataset, "a/../b.png") == tmp_path.resolve() / "there/b.png"
+    for outside in ("../there-too/x.png", "..", "/etc/passwd"):
+        with pytest.raises(MediaError, match="leads out"):
+            stage.locate(dataset, outside)
+
+
+def test_batches():
+    """Texts by length, then by id; everything else as it comes; every item once."""
+    sources = {"b": "xx", "a": "xx", "c": "x", "d": "xxxx", "e": "xxx"}
+    items = [stage.Item(item, source, "") for item, source in sources.items()]
+
+    def ids(modality, size):
+        return ["".join(i.item_id for i in b) for b in stage.batches_of(items, modality, size)]
+
+    assert ids("text", 2) == ["ca", "be", "d"]
+    assert ids("text", 5) == ["cabed"]
+    assert ids("image", 3) == ["bac", "de"]
+    assert ids("audio", 1) == list("bacde")
+
+
+def test_each_content_is_encoded_once():
+    batches = [[stage.Item(item, "", item[0].strip("-")) for item in batch.split()]
+               for batch in ("a1 b1 a2 -1", "b2 c1", "a3", "-2 d1")]  # fmt: skip
+    todo = stage.missing_of(batches, {"c"})
+    assert [[item.item_id for item in batch] for batch in todo] == [
+        ["a1", "b1", "-1"],
+        ["-2", "d1"],
+    ]
+
+
+def test_device_and_precision(monkeypatch):
+    for there, automatic in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(device, "_has_cuda", lambda there=there: there)
+        assert device.resolve_device("cpu") == "cpu"
+        assert device.resolve_device("auto") == automatic
+        with contextlib.nullcontext() if there else pytest.raises(InputError, match="no CUDA"):
+            assert device.resolve_device("cuda") == "cuda"
+    for where, automatic in (("cpu", "fp32"), ("cuda", "fp16")):
+        assert device.resolve_precision("auto", where, "key") == automatic
+        assert device.resolve_precision("bf16", where, "key") == "bf16"
+    with pytest.raises(
+        InputError, match="encode.x.precision: precision 'fp16' is not valid on cpu"
+    ):
+        device.resolve_precision("fp16", "cpu", "encode.x.precision")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_encoder_gets_the_precision_asked_for(precision, images, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Brightness, "forward", lambda self, x: seen.append(self.precision) or x)
+    entry = replace(images.encode["image"], precision=precision)
+    stage.encode_modality("image", replace(images, encode=images.encode | {"image": entry}))
+    assert set(seen) == {precision}
+    metadata = pq.read_schema(paths.embeddings_path("image")).metadata
+    assert metadata[b"precision"].decode() == precision
 
 
 def test_text(project):
@@ -196,8 +311,16 @@ def test_write_embeddings_checks(tmp_path):
         write_embeddings(path, ["a"], lambda part: pair, 3, {})
     assert list(tmp_path.iterdir()) == []
     pq.write_table(pa.table({"item_id": ["a"], "embedding": [[1.0]]}), tmp_path / "y.parquet")
-    with pytest.raises(InputError, match="columns must be"):
-        read_embeddings(tmp_path / "y.parquet")
+    ours = schema(1, {}).empty_table()
+    for other in (
+        pa.table({"item_id": ["a"]}),
+        pa.table({"item_id": ["a"], "embedding": pa.array([[1.0]], pa.list_(pa.float64(), 1))}),
+        pa.table({"item_id": ["a"], "embedding": pa.array([[1.0]], pa.list_(pa.float32(), 1))}),
+        ours.append_column("more", ours["item_id"]),
+    ):
+        pq.write_table(other, tmp_path / "y.parquet")
+        with pytest.raises(InputError, match="columns must be"):
+            read_embeddings(tmp_path / "y.parquet")
 
 
 def test_many_row_groups(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from pipeline import encode as stage
 from pipeline import params, paths
 from pipeline.embeddings import read_embeddings
+from pipeline.features import read_features
 from pipeline.files import InputError
 from pipeline.prepare import prepare
 
@@ -67,7 +68,42 @@ def test_features_come_before_raw_media(project):
     assert encode(project, "text")[1].shape == (4, 4)
 
 
-@pytest.mark.parametrize("kind", [pa.list_(pa.float64()), pa.list_(pa.float32(), 2)])
+def test_rows_are_looked_at_in_steps(project, monkeypatch):
+    monkeypatch.setattr(stage, "STEP", 3)
+    matrix = np.arange(8.0).reshape(4, 2)
+    matrix[3] = np.nan
+    np.save("raw/features/image.npy", matrix)
+    ids, vectors = encode(project)
+    assert ids == ["10", "2", "9"] and vectors.tolist() == [[2, 3], [4, 5], [0, 1]]
+    assert metadata()["count"] == "3"
+
+
+def test_ids_may_be_numbers(project):
+    write_table(item_id=pa.array([2, 10]), embedding=[[1, 2], [3, 4]])
+    ids, vectors = encode(project)
+    assert ids == ["10", "2"] and vectors.tolist() == [[3, 4], [1, 2]]
+    found = metadata()
+    found.pop("features_sha256")
+    assert found == {
+        "encoder": "ready-made",
+        "model": "ready-made",
+        "license": "unknown",
+        "weights": "ready-made features: features/image.parquet",
+        "modality": "image",
+        "width": "2",
+        "count": "2",
+        "library:pyarrow": pa.__version__,
+    }
+
+
+def test_a_missing_number_is_a_missing_row(project):
+    write_table(item_id=["x", "9"], embedding=[[1.0, None], [3.0, 4.0]])
+    assert encode(project)[0] == ["9"]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.float64()), pa.list_(pa.float32(), 2), pa.large_list(pa.float32())]
+)
 def test_parquet(project, kind):
     table = pa.table(
         {
@@ -75,12 +111,16 @@ def test_parquet(project, kind):
             "embedding": pa.array([[1, 2], None, [3, np.nan]], kind),
             "more": [1, 2, 3],
         }
-    ).replace_schema_metadata({"model": "ResNet-50", "license": "MIT"})
+    ).replace_schema_metadata({"model": "ResNet-50", "license": "MIT", "pandas": "{}"})
     pq.write_table(table, "raw/features/image.parquet")
     ids, vectors = encode(project)
     assert ids == ["x"] and vectors.tolist() == [[1, 2]]
-    assert "row 2" in paths.failures_path("image").read_text()
+    failures = paths.failures_path("image").read_text().splitlines()[1:]
+    assert failures == ['"10","features/image.parquet, row 2","a value is not finite"']
+    absent = np.isnan(read_features(Path("raw/features/image.parquet")))
+    assert absent.tolist() == [[False, False], [True, True], [False, True]]
     assert metadata()["model"] == "ResNet-50" and metadata()["license"] == "MIT"
+    assert "pandas" not in metadata()  # it describes other columns
 
 
 def test_our_own_embeddings_go_in_again(project):
@@ -91,6 +131,8 @@ def test_our_own_embeddings_go_in_again(project):
     again = encode(project, "text")
     assert again[0] == ids and (again[1] == vectors).all()
     assert metadata("text")["model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert metadata("text")["weights"] == "ready-made features: features/text.parquet"
+    assert "fingerprint" not in metadata("text")
 
 
 def write(array):
@@ -108,6 +150,11 @@ def write_table(**columns):
         (lambda: write(np.ones(4)), r"float64 of shape \(4,\); numbers of shape"),
         (lambda: write(np.ones((4, 0))), r"of shape \(4, 0\)"),
         (lambda: write(np.array([["a"]] * 4)), "<U1 of shape"),
+        (lambda: write(np.ones((4, 2), bool)), "bool of shape"),
+        (lambda: write(np.ones((4, 2), complex)), "complex128 of shape"),
+        (lambda: write(np.ones((5, 2))), r"image\.npy: 5 rows for 4 items"),
+        (lambda: write_table(item_id=["x"], embedding=[[]]), r"of lengths \[0\]; one length"),
+        (lambda: write_table(item_id=[None], embedding=[[1.0]]), "row 0: item_id None is not"),
         (lambda: write(np.array([[{}]] * 4)), "not readable as a NumPy array of numbers"),
         (lambda: Path("raw/features/image.npy").write_bytes(b"x"), "not readable as a NumPy"),
         (lambda: Path("raw/features/image.npy").touch(), "not readable as a NumPy"),
@@ -134,5 +181,7 @@ def test_a_file_that_changed_behind_the_manifest_is_not_taken(project):
     write(np.ones((4, 2)))
     encode(project)
     write(np.zeros((4, 2)))
-    with pytest.raises(InputError, match="has changed since it was prepared"):
-        stage.encode_modality("image", project)
+    for change in (lambda: None, Path("raw/features/image.npy").unlink):
+        change()
+        with pytest.raises(InputError, match="has changed since it was prepared"):
+            stage.encode_modality("image", project)

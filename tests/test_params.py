@@ -17,7 +17,7 @@ from pipeline.params import Params, load
 REPOSITORY = Path(__file__).parents[1]
 YAML_1_2 = YAML(typ="safe", pure=True)
 DATA = YAML_1_2.load(REPOSITORY / "params.yaml")
-SYSTEMS = "train"  # the group of the systems' own options
+SYSTEMS = "systems"
 
 SMALL = nextafter(0, 1)  # the least number above 0
 AT_LEAST_0, AT_LEAST_1, AT_LEAST_4 = ([0], [-1]), ([1], [0, -1]), ([4], [3])
@@ -54,9 +54,9 @@ BOUNDS = {
     "train.patience": AT_LEAST_1,
     "train.user_exponent": NOT_NEGATIVE,
     "train.item_exponent": NOT_NEGATIVE,
-    f"{SYSTEMS}.content.autoencoder": NOT_NEGATIVE,
-    f"{SYSTEMS}.content.contrast": NOT_NEGATIVE,
-    f"{SYSTEMS}.content.temperature": POSITIVE,
+    "train.content.autoencoder": NOT_NEGATIVE,
+    "train.content.contrast": NOT_NEGATIVE,
+    "train.content.temperature": POSITIVE,
     f"{SYSTEMS}.early.dropout": ([0, 0.99], [-SMALL, nextafter(0.99, 1), nan]),
     f"{SYSTEMS}.early.contrast": NOT_NEGATIVE,
     f"{SYSTEMS}.early.temperature": POSITIVE,
@@ -191,10 +191,12 @@ def test_each_modality_keeps_its_own_values(tmp_path: Path) -> None:
     assert list(params.encode) == ["text", "image", "audio", "video"]
 
 
-def test_weights_may_be_a_folder(tmp_path: Path) -> None:
-    assert load(changed(tmp_path, weights=str(tmp_path))).weights == str(tmp_path)
-    with pytest.raises(InputError, match="a folder with <encoder>.safetensors"):
-        load(changed(tmp_path, weights=str(tmp_path / "params.yaml")))  # a file
+@pytest.mark.parametrize("value", [[0.0], [0.0, 0.0, 0.0, 1.0]])
+def test_layer_weights_that_are_all_zero_at_a_depth(tmp_path: Path, value: list[float]) -> None:
+    """K = 0 uses the first weight alone."""
+    changes = {"train.layer_weights": value, "layers": 0, "study.layers": [0]}
+    with pytest.raises(InputError, match="train.layer_weights.*one above 0 among the first 1"):
+        load(changed(tmp_path, **changes))
 
 
 def test_layer_weights_reach_the_deepest_model(tmp_path: Path) -> None:

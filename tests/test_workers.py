@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from PIL import Image
@@ -33,14 +34,19 @@ def obey(order: object) -> object:
             return os.getpid()
         case "hang":
             time.sleep(600)
+        case Path():
+            order.write_text(str(os.getpid()))
+            time.sleep(600)
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "leave":
+            os._exit(3)
         case "refuse":
             raise MediaError("broken")
         case "fail":
             raise KeyError("x")
-        case "swell":
-            return len(bytearray(40 << 30))
+        case "grow" | "swell":  # address space that nothing is written to
+            return np.empty((3 if order == "grow" else 5) << 30, np.uint8).nbytes
         case float():
             time.sleep(order)
     return order
@@ -48,7 +54,7 @@ def obey(order: object) -> object:
 
 @pytest.fixture(scope="module")
 def worker():
-    made = Worker(obey, 1.0)
+    made = Worker(obey, 3.0)
     yield made
     made.stop()
 
@@ -56,8 +62,9 @@ def worker():
 @pytest.mark.parametrize(
     ("order", "reason"),
     [
-        ("hang", "took longer than 1 s"),
+        ("hang", "took longer than 3 s"),
         ("die", "the decoder died of it .SIGKILL."),
+        ("leave", "the decoder died of it .exit code 3."),
         ("refuse", "broken"),
         ("fail", "KeyError: 'x'"),
         ("swell", "took more than 4 GiB of memory"),
@@ -76,6 +83,30 @@ def test_a_worker_that_died_idle_costs_no_item(worker: Worker) -> None:
     assert worker(3) == 3
 
 
+def test_a_worker_does_not_heed_an_interrupt(worker: Worker) -> None:
+    """A terminal sends it to all of its processes; the stage ends its workers itself."""
+    pid = worker("pid")
+    os.kill(pid, signal.SIGINT)
+    time.sleep(0.2)
+    assert worker("pid") == pid
+
+
+def test_an_item_may_take_some_memory(worker: Worker) -> None:
+    assert worker("grow") == 3 << 30
+
+
+def test_an_idle_worker_stays(worker: Worker) -> None:
+    pid = worker("pid")
+    time.sleep(2.5)  # more than twice an item's limit
+    assert worker("pid") == pid
+
+
+def test_workers_that_do_not_start_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "START", 0.0)
+    with pytest.raises(RuntimeError, match="no process for decoding could be started"):
+        Worker(obey, 3.0)(1)
+
+
 def test_workers_are_renewed(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     worker.stop()
     monkeypatch.setattr(workers, "RENEWED", 3)
@@ -85,13 +116,13 @@ def test_workers_are_renewed(worker: Worker, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_pool_keeps_everyones_result() -> None:
     with Pool(obey, 20.0) as pool:
-        orders = [0.2, *range(30), "refuse", "die", 0.1]
+        bad = ["refuse"] * len(pool.workers) + ["die"]  # as many as there are workers, and more
+        orders = [0.2, *range(30), *bad, 0.1]
         futures = [pool.submit(order) for order in orders]
-        results = [future.exception() or future.result() for future in futures]
+        results = [future.exception(60) or future.result() for future in futures]
     assert [r for r in results if not isinstance(r, MediaError)] == [0.2, *range(30), 0.1]
-    assert [str(r) for r in results if isinstance(r, MediaError)] == [
-        "broken", "the decoder died of it (SIGKILL)",
-    ]  # fmt: skip
+    reasons = [str(r) for r in results if isinstance(r, MediaError)]
+    assert reasons == ["broken"] * (len(bad) - 1) + ["the decoder died of it (SIGKILL)"]
 
 
 def test_leaving_a_pool_ends_what_hangs() -> None:
@@ -105,33 +136,47 @@ def test_leaving_a_pool_ends_what_hangs() -> None:
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_no_worker_outlives_its_stage(tmp_path: Path) -> None:
+    """Neither one that is idle nor one that hangs."""
     code = (
-        "import sys\nfrom test_workers import obey\nfrom pipeline.workers import Pool\n"
+        "import sys\nfrom pathlib import Path\nfrom test_workers import obey\n"
+        "from pipeline.workers import Pool, Worker\n"
         "if __name__ == '__main__':\n"
-        "    with Pool(obey, 5.0) as pool:\n"
-        "        print(pool.submit('pid').result(), flush=True)\n"
-        "        pool.submit('hang').result()\n"
+        "    idle, pool = Worker(obey, 3.0), Pool(obey, 3.0)\n"
+        "    Path('idle').write_text(str(idle('pid')))\n"
+        "    pool.submit(Path('hanging')).exception()\n"
     )
     (tmp_path / "run.py").write_text(code)
     path = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
     process = subprocess.Popen(
-        [sys.executable, "run.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": path},
-    )  # fmt: skip
-    assert process.stdout
-    pid = int(process.stdout.readline())
+        [sys.executable, "run.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}
+    )
+    while not ((tmp_path / "hanging").exists() and (tmp_path / "hanging").read_text()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    pids = [int((tmp_path / name).read_text()) for name in ("idle", "hanging")]
+    assert all(map(runs, pids))
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 20  # the alarm ends a hanging one after twice its limit
-    while psutil.pid_exists(pid) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 30  # the alarm ends a hanging one after twice its limit
+    while any(map(runs, pids)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not psutil.pid_exists(pid)
+    left = [pid for pid in pids if runs(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Params:
-    """Ten images, four of them traps; a second an item."""
+    """Ten images, four of them traps; three seconds an item."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(stage, "encoder_class", lambda name: Trap)
     Path("raw").mkdir()
@@ -142,7 +187,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Params:
     Path("raw/items.csv").write_text(f"item_id,image\n{rows}")
     Path("raw/interactions.csv").write_text("user_id,item_id\nu,a\n")
     loaded = params.load(ROOT / "params.yaml")
-    entry = replace(loaded.encode["image"], time_limit=1.0, batch_size=3)
+    entry = replace(loaded.encode["image"], time_limit=3.0, batch_size=3)
     prepare(Path("raw"), loaded.prepare)
     return replace(loaded, dataset="raw", device="cpu", encode=loaded.encode | {"image": entry})
 
@@ -156,7 +201,7 @@ def test_the_stage_survives_its_decoders(project: params.Params) -> None:
         reasons = {row["item_id"]: row["reason"] for row in csv.DictReader(file)}
     assert reasons == {
         "crashes": "the decoder died of it (SIGSEGV)",
-        "hangs": "decoding took longer than 1 s",
+        "hangs": "decoding took longer than 3 s",
         "raises": "RuntimeError: of no known kind",
         "swells": "decoding took more than 4 GiB of memory",
     }
