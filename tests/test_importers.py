@@ -47,13 +47,14 @@ def texts(folder: Path, source: Path) -> dict[str, tuple[str, str]]:
 
 
 def test_every_interaction_with_its_split(source: Path, tmp_path: Path) -> None:
-    (source / "train.txt").write_text("10 3 20\n\n9\n2 3\n")  # 9 has none, a line is empty
+    (source / "train.txt").write_text("10 3 20 4\n\n9\n2 3\n")  # 9 has none, a line is empty
     (source / "test.txt").write_text("9 3\n")
     lightgcn.convert(source, tmp_path / "raw")
     assert (tmp_path / "raw/interactions.csv").read_text().replace('"', "").splitlines() == [
         "user_id,item_id,split",
         "10,3,train",
         "10,20,train",
+        "10,4,train",
         "2,3,train",
         "1,0,validation",
         "9,3,test",

@@ -106,13 +106,22 @@ def test_another_seed_gives_another_catalogue(tmp_path: Path) -> None:
     assert all(first[name] != second[name] for name in shared)
 
 
-def test_words_media_and_taste_are_drawn_apart(tmp_path: Path) -> None:
-    """More users change no item; and the first users do what they did."""
+def test_words_media_and_taste_are_drawn_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More users change no item, other media no word and no user; the first users stay."""
     write_sample(tmp_path / "a", **SMALL)
     write_sample(tmp_path / "b", **{**SMALL, "users": 12})
     first, second = _bytes(tmp_path / "a"), _bytes(tmp_path / "b")
     longer = second.pop("interactions.csv")
-    assert longer.startswith(first.pop("interactions.csv")) and first == second
+    shorter = first.pop("interactions.csv")
+    assert longer.startswith(shorter) and first == second
+    monkeypatch.setitem(stage.MEDIA_SHARES, "image", 0.3)
+    write_sample(tmp_path / "c", **SMALL)
+    assert (tmp_path / "c/interactions.csv").read_bytes() == shorter
+    a, c = (_rows(tmp_path / name / "items.csv") for name in "ac")
+    assert [row["text"] for row in a] == [row["text"] for row in c]
+    assert [row["image"] for row in a] != [row["image"] for row in c]
 
 
 def test_enough_items_have_each_modality(items: list[dict[str, str]]) -> None:
