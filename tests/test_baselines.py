@@ -141,6 +141,31 @@ def test_early_drops_out_only_while_training(train: Interactions) -> None:
         assert torch.equal(model.eval()()[1], model()[1])
 
 
+def test_early_drops_out_what_each_layer_multiplies(train: Interactions) -> None:
+    """W_out and W_agg set to let one part through each: half of it is zero, half is doubled."""
+    model = build("early", train, 1, dimension=64, early=Early(dropout=0.5)).train()
+    with torch.no_grad():
+        for layer in (model.w_out, model.w_agg):
+            layer.bias.zero_()
+        model.w_agg.weight.copy_(torch.eye(64))
+        for part, whole in (
+            (
+                0,
+                lightgcn(
+                    train, torch.cat([model.user_embedding, model.item_embedding]).double(), 2
+                )[1],
+            ),
+            (1, model.projection()[0].double()),
+        ):
+            model.w_out.weight.zero_()[:, 64 * part : 64 * (part + 1)] = torch.eye(64)
+            items, rows = model()[1].double(), modalities(1, I)[0].present
+            ratio = (items / whole)[rows]
+            expected = (0, 2) if part == 0 else (0, 4)  # the content passes two layers
+            assert all(min(abs(r - e) for e in expected) < 1e-3 for r in ratio.flatten().tolist())
+            share = 0.5 if part == 0 else 0.25
+            assert abs(float((ratio > 1).double().mean()) - share) < 0.1
+
+
 # --- MMLGCN (eq. 1) ------------------------------------------------------------------------
 
 
@@ -387,7 +412,7 @@ def test_lattice_has_a_schedule_of_its_own(train: Interactions) -> None:
 
 def test_lattice_survives_negative_similarities(train: Interactions) -> None:
     """Rows whose every neighbour but themselves lies opposite spread nothing, and stay finite."""
-    x = torch.eye(I, 2)[torch.arange(I) % 2] * torch.tensor([[1.0], [-1.0]]).repeat(I // 2, 1)
+    x = torch.eye(I, 2)[torch.arange(I) % 2] * (1 - 2 * (torch.arange(I)[:, None] % 4 // 2))
     content = Modality("text", x, torch.ones(I, dtype=torch.bool))
     pattern = nearest(unit(x), content.present, I)
     model = variant_class("lattice")(

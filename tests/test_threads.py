@@ -17,6 +17,7 @@ if __name__ == "__main__":
 from conftest import catalogue_of, random_interactions
 
 from model import reductions
+from model.aggregate import Ensemble
 from model.config import Config, Content, Lattice, Systems, Train
 from model.features import Modality
 from model.fitting import Fitter
@@ -74,6 +75,28 @@ def test_every_system() -> None:
     assert len(one) == len(CASES)
     differing = [CASES[n][0] for n, (a, b) in enumerate(zip(one, two, strict=True)) if a != b]
     assert not differing
+
+
+def test_gradients_of_single_weights() -> None:
+    """Those of alpha and of the ensemble are sums over whole tables."""
+    parts = [torch.randn(700, 128, generator=torch.Generator().manual_seed(n)) for n in (0, 1)]
+    present, ensemble = torch.ones(2, 700, 1), Ensemble()
+    catalogue = catalogue_of(
+        random_interactions(700, 700, 5000, 0), Modality("text", parts[1], present[0, :, 0] > 0)
+    )
+    alpha = variant_class("alpha")(catalogue, config(0))
+    threads, gradients = torch.get_num_threads(), []
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        for n in range(8):
+            upstream = torch.randn(700, 128, generator=torch.Generator().manual_seed(n))
+            alpha.zero_grad()
+            ensemble.zero_grad()
+            (alpha()[1] * upstream).sum().backward()
+            (ensemble(parts, present) * upstream).sum().backward()
+            gradients.append((float(alpha.balance.grad), ensemble.logits.grad.tolist()))
+    torch.set_num_threads(threads)
+    assert gradients[:8] == gradients[8:]
 
 
 @pytest.mark.parametrize("count", [1, 4096, 4097, 100_000])

@@ -361,6 +361,9 @@ def test_batches_name_every_edge_once(train: Interactions) -> None:
     batches = list(sampler.epoch(torch.Generator().manual_seed(0)))
     pairs = torch.cat([torch.stack([b.users, b.items[:, 0]], dim=1) for b in batches])
     assert torch.equal(pairs.unique(dim=0), torch.stack([train.users, train.items], dim=1))
+    again = list(sampler.epoch(torch.Generator().manual_seed(1)))
+    assert len(batches) == len(again) and not torch.equal(batches[0].users, again[0].users)
+    assert not torch.equal(batches[0].users, train.users[:50])  # in a random order
     assert len(pairs) == len(train)
     for batch in batches:
         assert (batch.users.diff() >= 0).all() and batch.items.shape[1] == 4
