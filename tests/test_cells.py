@@ -157,6 +157,23 @@ OWN = [
 DORMANT = {"train.temperature", "systems.lattice.decay"}
 
 
+GRAPH = {"layers", "propagation", "train.dimension", "train.item_exponent", "train.layer_weights",
+         "train.learning_rate", "train.regularization", "train.user_exponent"}  # fmt: skip
+LATE = GRAPH | {"aggregate", "projection", "train.content", "train.missing"}
+ITS_OWN = {"train.dimension", "train.missing"}
+READ = {
+    "none": GRAPH, "frozen": LATE, "alpha": LATE, "unfrozen": LATE, "normalized": LATE,
+    "equal": LATE - {"aggregate"}, "early": LATE - {"projection"},
+    "mmlgcn": GRAPH | {"train.missing"}, "vbpr": ITS_OWN, "mmgcn": ITS_OWN, "lattice": ITS_OWN,
+}  # fmt: skip
+
+
+def test_what_each_system_reads() -> None:
+    assert {name: getattr(SMALL.systems, name).shared for name in VARIANTS} == READ
+    content = {name: getattr(SMALL.systems, name).content for name in VARIANTS}
+    assert content == dict.fromkeys(VARIANTS, True) | {"none": False}
+
+
 @pytest.mark.parametrize("system", VARIANTS)
 def test_what_is_declared_and_nothing_else_is_in_the_fingerprint(here: Path, system: str) -> None:
     print_ = experiment(system).fingerprint(Workspace())
