@@ -7,7 +7,7 @@ import torch
 from conftest import catalogue_of, random_interactions
 
 from model.adam import Adam
-from model.config import Config, Early, Lattice, Mmgcn, Systems, Train, Vbpr
+from model.config import KS, METRICS, Config, Early, Lattice, Mmgcn, Systems, Train, Vbpr
 from model.features import Modality
 from model.fitting import Diverged, Fit, Fitter, State
 from model.interactions import Interactions
@@ -103,6 +103,18 @@ def test_only_the_published_protocol_and_the_parameter_admit_positives(
         for j in row[1:]
     }
     assert bool(drawn & liked) == (protocol == "published" or not reject)
+
+
+@pytest.mark.parametrize("variant", ["none", "alpha"])
+def test_a_row_of_the_history(variant: str) -> None:
+    fitter = fitter_of(replace(CONFIG, train=replace(SETTINGS, epochs=3, patience=3)), variant)
+    rows = fitter.run().history
+    named = {f"{m}@{k}" for m in METRICS for k in KS} | {"epoch", "train_loss", "validation_loss"}
+    assert all(row.keys() == named | ({"alpha"} if variant == "alpha" else set()) for row in rows)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    if variant == "alpha":
+        assert rows[fitter.best_epoch - 1]["alpha"] == fitter.model.alpha
+        assert len({row["alpha"] for row in rows}) == 3
 
 
 def test_what_is_renewed_once_an_epoch_is(monkeypatch: pytest.MonkeyPatch) -> None:
