@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.base import Encoder
-from encoders.media import MediaError
+from encoders.media.text import read_text
 from encoders.weights import Layout, Packaged
 
 if TYPE_CHECKING:
@@ -60,11 +60,8 @@ class MiniLM(Encoder):
 
     @classmethod
     def prepare(cls, source: str | Path) -> str:
-        """The text, stripped. MediaError if nothing is left: its vector would mean nothing."""
-        text = str(source).strip()
-        if not text:
-            raise MediaError("empty text")
-        return text
+        """The text, stripped."""
+        return read_text(str(source))
 
     def encode(self, batch: list[str]) -> NDArray[np.float32]:
         import torch

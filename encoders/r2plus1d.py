@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from encoders.base import PartsEncoder
 from encoders.download import UrlFile
-from encoders.media import read_video
+from encoders.media.video import read_video
 from encoders.weights import Layout, he_initialise
 
 if TYPE_CHECKING:

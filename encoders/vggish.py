@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from encoders.base import PartsEncoder
 from encoders.download import UrlFile
-from encoders.media import MediaError, read_audio
+from encoders.media import MediaError
+from encoders.media.audio import read_audio
 from encoders.weights import Layout, he_initialise
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from encoders.base import PartsEncoder
 from encoders.download import HubFile
-from encoders.media import read_image
+from encoders.media.image import read_image
 from encoders.weights import Layout
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ViT(PartsEncoder):
             (r"\.output\.dense\.", ".mlp.fc2."),
             (r"^vit\.", ""),
         ),
-        unused=("pooler.", "classifier."),
+        unused=("pooler.", "vit.pooler.", "classifier."),
     )
     chunk = {"cpu": 4, "cuda": 128}
 

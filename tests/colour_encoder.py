@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from encoders.base import Encoder
-from encoders.media import read_image
+from encoders.media.image import read_image
 
 
 class Colour(Encoder):

@@ -17,7 +17,8 @@ from PIL import Image
 from torch import nn
 
 from encoders.base import PartsEncoder
-from encoders.media import MediaError, read_image
+from encoders.media import MediaError
+from encoders.media.image import read_image
 from pipeline import device, params, paths
 from pipeline import encode as stage
 from pipeline.embeddings import read_embeddings, schema, write_embeddings

@@ -26,7 +26,10 @@ from torchvision.models.video import R2Plus1D_18_Weights
 from encoders import encoder_class, encoder_classes, minilm, r2plus1d, vggish
 from encoders.base import PartsEncoder, check_precision
 from encoders.clip import CLIP
-from encoders.media import MediaError, decoding, read_audio, read_image, read_video
+from encoders.media import MediaError, decoding
+from encoders.media.audio import read_audio
+from encoders.media.image import read_image
+from encoders.media.video import read_video
 from encoders.vit import ViT
 from encoders.weights import (
     Layout,
@@ -781,7 +784,9 @@ DECODERS = ["decord", "PyAV"]
 
 def alone(way: str, monkeypatch) -> None:
     """Take the other decoder away."""
-    monkeypatch.setattr("encoders.media._av_frames" if way == "decord" else "decord.VideoReader", 0)
+    monkeypatch.setattr(
+        "encoders.media.video._av_frames" if way == "decord" else "decord.VideoReader", 0
+    )
 
 
 @pytest.mark.parametrize("way", DECODERS)

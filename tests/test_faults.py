@@ -18,7 +18,9 @@ from PIL import Image
 
 from benchmarks.fuzz import fuzz
 from benchmarks.tiny import TINY
-from encoders.media import MediaError, read_image, read_video
+from encoders.media import MediaError
+from encoders.media.image import read_image
+from encoders.media.video import read_video
 from pipeline import encode as stage
 from pipeline import params, paths
 from pipeline.embeddings import read_embeddings
