@@ -248,7 +248,9 @@ def _require_finite(epoch: int, values: Mapping[str, float | Tensor]) -> None:
     """Raise `Diverged` for the first of `values` that holds a number that is not finite."""
     for name, value in values.items():
         # One pass, and float64 cannot overflow: a sum is finite if all its terms are.
-        total = value if isinstance(value, float) else float(value.sum(dtype=torch.float64))
+        total = (
+            value if isinstance(value, float) else float(value.detach().sum(dtype=torch.float64))
+        )
         if not isfinite(total):
             shown = value if isinstance(value, float) else "no longer finite"
             raise Diverged(f"epoch {epoch}: {name}: {shown}")

@@ -16,7 +16,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -25,7 +24,7 @@ from markupsafe import Markup
 from encoders import MODALITIES
 from model.config import METRICS, SELECTION
 from pipeline import figures, paths
-from pipeline.files import atomic_folder, atomic_write, run, write_csv
+from pipeline.files import atomic_folder, atomic_write, read_table, run, write_csv
 from pipeline.params import PARAMS, Params, load, read_yaml
 from pipeline.tables import (
     BASELINE,
@@ -105,7 +104,7 @@ def read_inputs() -> Inputs:
     failures = [
         {"modality": modality} | row
         for modality in MODALITIES
-        for row in _read_csv(paths.failures_path(modality), text=True)
+        for row in read_table(paths.failures_path(modality), {}, ()).to_pylist()  # ids stay texts
     ]
     metadata = {m: pq.read_schema(paths.embeddings_path(m)).metadata for m in MODALITIES}
     return Inputs(
@@ -124,12 +123,9 @@ def read_inputs() -> Inputs:
     )
 
 
-def _read_csv(path: Path, *, text: bool = False) -> list[dict[str, Any]]:
-    """Rows of a CSV file; with `text`, every value is a string."""
-    table = pc.read_csv(path, parse_options=pc.ParseOptions(newlines_in_values=True))
-    if text:
-        table = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
-    rows: list[dict[str, Any]] = table.to_pylist()
+def _read_csv(path: Path) -> list[dict[str, Any]]:
+    """Rows of a CSV file of numbers and names."""
+    rows: list[dict[str, Any]] = pc.read_csv(path).to_pylist()
     return rows
 
 

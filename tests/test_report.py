@@ -467,6 +467,13 @@ def test_failures_are_counted_and_the_first_20_are_shown(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_ids_of_failures_stay_texts(make: Callable[..., Path]) -> None:
+    failures = [("image", name, "1", "2") for name in ("007", "1e5", "true", "2024-01-01")]
+    rows = read(make(cells(), failures=failures) / "tables/failures.csv")
+    assert [row["item_id"] for row in rows] == ["007", "1e5", "true", "2024-01-01"]
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_many_failures_of_two_lines_each_are_read(make: Callable[..., Path]) -> None:
     reason = "first line,\n" + "second line, " * 10
     failures = [("image", f"i{n}", "no.png", reason) for n in range(12_000)]
