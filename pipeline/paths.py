@@ -6,6 +6,7 @@ from pathlib import Path
 SAMPLE = Path("data/raw/sample")
 
 PREPARED = Path("data/prepared")
+SPLITS = ("train", "validation", "test")
 ITEMS = PREPARED / "items.parquet"
 USERS = PREPARED / "users.parquet"
 SUMMARY = PREPARED / "summary.json"
@@ -27,7 +28,7 @@ FIGURES = REPORTS / "figures"
 
 
 def split_path(name: str) -> Path:
-    """Interactions of a split: train, validation or test."""
+    """Interactions of one of `SPLITS`."""
     return PREPARED / f"{name}.parquet"
 
 

@@ -28,10 +28,10 @@ from pipeline.files import (
     write_parquet,
 )
 from pipeline.params import Prepare, load
+from pipeline.paths import SPLITS
 
 log = logging.getLogger("prepare")
 
-SPLITS = ("train", "validation", "test")
 ITEM_TYPES = {name: pa.string() for name in ("item_id", *MODALITIES)}
 INTERACTION_TYPES = {
     "user_id": pa.string(),

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from model.features import Modality
     from model.interactions import Interactions
 
-SPLITS = ("train", "validation", "test")
-
 
 class Workspace:
     """What `prepare` and `encode` wrote: read when it is asked for, torch imported only then."""
@@ -32,7 +30,7 @@ class Workspace:
 
         Of a file, the columns that matter count, and neither its metadata nor its layout.
         """
-        result = {name: _sha256(pq.read_table(paths.split_path(name))) for name in SPLITS}
+        result = {name: _sha256(pq.read_table(paths.split_path(name))) for name in paths.SPLITS}
         result["size"] = f"{self.n_users} x {len(self.item_ids)}"
         result["content"] = _sha256(
             pa.table({"item_id": self.item_ids}),
@@ -58,7 +56,7 @@ class Workspace:
 
         rows = {item_id: row for row, item_id in enumerate(self.item_ids.to_pylist())}
         found = (_read_modality(name, rows) for name in MODALITIES)
-        splits = {name: _read_split(name, self.n_users, len(rows)) for name in SPLITS}
+        splits = {name: _read_split(name, self.n_users, len(rows)) for name in paths.SPLITS}
         catalogue = Catalogue(splits["train"], [m for m in found if m is not None])
         return Dataset(catalogue, splits["validation"], splits["test"])
 
