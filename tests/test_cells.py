@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from small import ITEMS, SMALL, USERS, write_workspace
+from small import ITEMS, SMALL, USERS, splits, write_workspace
 
 from model.config import FITTING, Content, Lattice, Systems, Train
 from model.experiment import evaluate_splits, fitter_of
@@ -57,6 +57,23 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(cells, "_fit", counted)
     return done
+
+
+def test_the_dataset_is_what_the_files_say(here: Path) -> None:
+    dataset, given = Workspace().dataset, splits()
+    parts = {"train": dataset.catalogue.train, "validation": dataset.validation,
+             "test": dataset.test}  # fmt: skip
+    for name, part in parts.items():
+        assert torch.equal(part.users, given[name].users)
+        assert torch.equal(part.items, given[name].items)
+        assert (part.n_users, part.n_items) == (USERS, ITEMS)
+    modalities = {m.name: m for m in dataset.catalogue.modalities}
+    assert list(modalities) == ["text", "image", "audio"]  # nobody has a video
+    for name, first in (("text", 0), ("image", 3), ("audio", 9)):
+        _, vectors = read_embeddings(paths.embeddings_path(name))
+        assert modalities[name].present.nonzero()[:, 0].tolist() == list(range(first, ITEMS))
+        assert torch.equal(modalities[name].vectors[first:], vectors)
+        assert not modalities[name].vectors[:first].any()
 
 
 def test_a_cell_is_fitted_once_and_comes_back_whole(here: Path, fits: list[str]) -> None:
@@ -316,8 +333,12 @@ def test_a_cut_off_fit_is_taken_up_and_its_state_removed(
     with pytest.raises(KeyboardInterrupt):
         cell_of(experiment("early"), Workspace())
     [left] = (here / ".cache/fits").iterdir()
-    monkeypatch.setattr(checkpoint.Checkpoint, "save", real)
+    saved: list[int] = []
+    monkeypatch.setattr(
+        checkpoint.Checkpoint, "save", lambda self, state: saved.append(len(state.history))
+    )
     again = cell_of(experiment("early"), Workspace())
+    assert not saved  # the third epoch was the last, and the only one that was left
     assert again.path.read_bytes() == expected and not left.exists()
 
 

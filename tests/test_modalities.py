@@ -149,7 +149,7 @@ def test_auxiliary_losses(variant: str, missing: str) -> None:
 
     errors = []
     for j, modality in enumerate(made):
-        decode = model.projection.decoders[j]
+        decode = model.projection.decoders[j].requires_grad_(False)
         rows = [i for i in touched if modality.present[i]]
         restored = m[j][rows] @ decode.weight.T + decode.bias
         target = unit(modality.vectors[rows].double())

@@ -191,6 +191,13 @@ def test_each_modality_keeps_its_own_values(tmp_path: Path) -> None:
     assert list(params.encode) == ["text", "image", "audio", "video"]
 
 
+@pytest.mark.parametrize("key", ["train.learning_rate", "systems.vbpr.regularization"])
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_numbers_are_finite(tmp_path: Path, key: str, value: float) -> None:
+    with pytest.raises(InputError, match=rf"{key}: .* is not valid; valid: .*, finite"):
+        load(changed(tmp_path, **{key: value}))
+
+
 @pytest.mark.parametrize("value", [[0.0], [0.0, 0.0, 0.0, 1.0]])
 def test_layer_weights_that_are_all_zero_at_a_depth(tmp_path: Path, value: list[float]) -> None:
     """K = 0 uses the first weight alone."""
