@@ -251,6 +251,15 @@ def test_the_data_count_by_content(here: Path, monkeypatch: pytest.MonkeyPatch) 
     with_vectors(ids, vectors.numpy())
     assert prints() == first
 
+    image = paths.embeddings_path("image")
+    others, pictures = read_embeddings(image)
+    before = image.read_bytes()
+    moved = ["i00", *others[1:]]  # the same vectors, one of them another item's
+    write_embeddings(image, moved, lambda p: pictures.numpy()[p], 6, {})
+    assert prints()["frozen"] != first["frozen"]
+    image.write_bytes(before)
+    assert prints() == first
+
     for name in ("train", "validation", "test"):
         table = pq.read_table(paths.split_path(name))
         rewrite(paths.split_path(name), table.slice(1))
