@@ -15,9 +15,6 @@ PROJECTIONS = ("fixed", "learned")
 PROTOCOLS = ("validated", "published")
 LOSSES = ("bpr", "softmax")
 MISSING = ("skip", "zero", "mean")
-KS = (5, 10, 20, 50)
-METRICS = ("precision", "recall", "ndcg")
-SELECTION = "ndcg@10"  # on validation: it chooses epochs and depths
 
 
 @dataclass(frozen=True)

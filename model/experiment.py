@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model import reductions
 from model.config import Config
 from model.fitting import Fitter
 from model.interactions import Interactions
@@ -64,6 +63,11 @@ def evaluate_splits(dataset: Dataset, users: Tensor, items: Tensor) -> dict[str,
     result = {}
     for name, (seen, relevant) in splits.items():
         if len(relevant):
-            per_user = evaluate(users, items, seen=seen, relevant=relevant)
-            result[name] = {k: float(reductions.mean(v)) for k, v in per_user.items()}
+            found = evaluate(
+                lambda u: users[u] @ items.T,
+                seen=seen,
+                relevant=relevant,
+                popularity=torch.bincount(train.items, minlength=train.n_items),
+            )
+            result[name] = {str(m): v for m, v in found.values().items()}
     return result

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model import reductions
 from model.adam import Adam
-from model.config import SELECTION, Config
+from model.config import Config
 from model.interactions import Interactions
 from model.losses import bpr, sampled_softmax
-from model.metrics import evaluate
+from model.metrics import SELECTION, evaluate
 from model.recommender import Recommender
 from model.sampling import Batch, BatchSampler
 from model.sparse import inner_products
@@ -186,7 +185,9 @@ class Fitter:
         self.history.append(row)
         if not self.validated:
             self.best_epoch = epoch
-        elif not self.best or row[SELECTION] > self.history[self.best_epoch - 1][SELECTION]:
+        elif (
+            not self.best or row[str(SELECTION)] > self.history[self.best_epoch - 1][str(SELECTION)]
+        ):
             self.best_epoch = epoch
             self.best = {n: p.detach().clone() for n, p in self.parameters.items()}
 
@@ -229,10 +230,8 @@ class Fitter:
         users, items = self._scored(epoch)
         loss = float(self._ranking_loss(users, items, self.validation_batch))
         _require_finite(epoch, {"validation loss": loss})
-        metrics = evaluate(users, items, seen=self.train, relevant=self.validation)
-        return {"validation_loss": loss} | {
-            name: float(reductions.mean(values)) for name, values in metrics.items()
-        }
+        found = evaluate(lambda u: users[u] @ items.T, seen=self.train, relevant=self.validation)
+        return {"validation_loss": loss} | {str(m): v for m, v in found.values().items()}
 
     def _scored(self, epoch: int) -> tuple[Tensor, Tensor]:
         """What the model is evaluated by: users (U, D) and items (I, D)."""

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from safetensors import safe_open
 from tqdm import tqdm
 
-from model.config import KS, METRICS, SELECTION, Config, System
+from model.config import Config, System
+from model.metrics import SELECTION
 from model.variants import VARIANTS, module_of, variant_class
 from pipeline import paths
 from pipeline.checkpoint import Checkpoint
@@ -93,7 +94,6 @@ class Experiment:
                 "seed": self.seed,
                 "data": {n: h for n, h in hashes.items() if n != "content" or self.options.content},
                 "code": code_sha256(module, "model.experiment", apart_from=DECLARATIONS),
-                "metrics": [METRICS, KS, SELECTION],
                 "libraries": {"torch": version("torch")},
                 "device": [self.device, card(self.device)],
             }
@@ -202,7 +202,7 @@ def _fit(experiment: Experiment, dataset: Dataset, path: Path, checkpoint: Check
 
         def show(row: Row, seconds: float) -> None:
             bar.set_postfix(
-                loss=row["train_loss"], ndcg=row.get(SELECTION, float("nan")), seconds=seconds
+                loss=row["train_loss"], ndcg=row.get(str(SELECTION), float("nan")), seconds=seconds
             )
             bar.update()
 

@@ -22,12 +22,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from encoders import MODALITIES
-from model.config import METRICS, SELECTION
 from pipeline import figures, paths
 from pipeline.files import atomic_folder, atomic_write, read_table, run, write_csv
 from pipeline.params import PARAMS, Params, load, read_yaml
 from pipeline.tables import (
     BASELINE,
+    METRICS,
+    SELECTION,
     TITLES,
     Estimate,
     Table,

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from tqdm import tqdm
 
-from model.config import SELECTION
+from model.metrics import SELECTION
 from model.variants import VARIANTS
 from pipeline import paths
 from pipeline.cells import Cell, Experiment, cell_of
@@ -25,7 +25,7 @@ from pipeline.workspace import Workspace
 
 log = logging.getLogger("study")
 
-HISTORY_COLUMNS = ("epoch", "train_loss", "validation_loss", SELECTION, "alpha")
+HISTORY_COLUMNS = ("epoch", "train_loss", "validation_loss", str(SELECTION), "alpha")
 
 Result = dict[str, Any]
 
@@ -74,7 +74,9 @@ def main() -> None:
     for split in cells[0].metrics:
         means = {
             layers: fmean(
-                cell.metrics[split][SELECTION] for cell in cells if cell.experiment.layers == layers
+                cell.metrics[split][str(SELECTION)]
+                for cell in cells
+                if cell.experiment.layers == layers
             )
             for layers in params.study.layers
         }

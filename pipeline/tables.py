@@ -15,10 +15,14 @@ from typing import Any
 import pyarrow as pa
 from scipy.stats import t as student
 
-from model.config import KS, METRICS, SELECTION
+from model import metrics as measures
+from model.metrics import KS
 
 BASELINE = "none"
 CONFIDENCE = 0.95
+SELECTION = str(measures.SELECTION)
+METRICS = tuple(name for name, metric in measures.METRICS.items() if metric.accuracy)
+TITLES = {name: metric.title for name, metric in measures.METRICS.items()}
 CURVES = ("train_loss", "validation_loss", SELECTION, "alpha")
 
 
@@ -366,9 +370,6 @@ def parameters_table(parameters: dict[str, Any]) -> Table:
 
     rows = tuple(flat(parameters, ""))
     return Table("parameters", "The parameters of this run", ("parameter", "value"), rows)
-
-
-TITLES = {"precision": "precision", "recall": "recall", "ndcg": "NDCG"}
 
 
 def _where(rows: list[dict[str, Any]], **values: Any) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 from safetensors.torch import save
 
-from model.config import SELECTION
+from model.metrics import SELECTION
 from pipeline import paths
 from pipeline.cells import Experiment, cell_of
 from pipeline.device import keep_freed_memory
@@ -68,7 +68,9 @@ def main() -> None:
         "fitted" if cell.fresh else "fitted before",
         cell.best_epoch,
         len(cell.history),
-        ", ".join(f"{split} {metrics[SELECTION]:.4f}" for split, metrics in cell.metrics.items()),
+        ", ".join(
+            f"{split} {metrics[str(SELECTION)]:.4f}" for split, metrics in cell.metrics.items()
+        ),
     )
 
 

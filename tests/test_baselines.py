@@ -22,7 +22,7 @@ from model.config import (
 from model.features import Modality
 from model.fitting import Fitter
 from model.interactions import Interactions
-from model.metrics import evaluate
+from model.metrics import SELECTION, evaluate
 from model.sampling import Batch
 from model.sparse import Pattern
 from model.variants import variant_class
@@ -432,7 +432,9 @@ def test_lattice_is_evaluated_as_it_was_when_best(train: Interactions, rebuild: 
         lattice=Lattice(neighbors=4, learning_rate=0.05, frozen_weight=0.0, rebuild=rebuild),
     )  # fmt: skip
     fit = Fitter(model, train, validation, model.config, 0).run()
-    now = evaluate(fit.users, fit.items, seen=train, relevant=validation)["ndcg@10"].mean()
+    now = evaluate(lambda u: fit.users[u] @ fit.items.T, seen=train, relevant=validation).values()[
+        SELECTION
+    ]
     best = max(row["ndcg@10"] for row in fit.history)
     assert float(now) == pytest.approx(best, abs=1e-12)
     assert fit.best_epoch < len(fit.history)  # or nothing would be shown

@@ -280,9 +280,6 @@ def test_seed_code_library_and_device_count(here: Path, monkeypatch: pytest.Monk
     for name, other in {
         "version": lambda name: "9.9",
         "code_sha256": lambda *modules, apart_from: "other",
-        "KS": (1, 2),
-        "METRICS": ("ndcg",),
-        "SELECTION": "ndcg@5",
     }.items():
         with monkeypatch.context() as patch:
             patch.setattr(cells, name, other)
