@@ -21,17 +21,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from model.variants import variant_class
 from torch.nn import functional as F
 
 from model.adam import Adam
 from model.config import Config, Train
+from model.dataset import Catalogue
 from model.fitting import Fitter
 from model.interactions import Interactions
 from model.metrics import evaluate
-from model.recommender import Catalogue
 from model.sampling import Batch, BatchSampler
 from model.sparse import product
-from model.variants import variant_class
 from pipeline.device import keep_freed_memory
 
 LAYERS = 3

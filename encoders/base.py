@@ -28,7 +28,8 @@ class Encoder(ABC):
 
     Attributes:
         name: the parameter value, and this encoder's module.
-        modality: text, image, audio or video.
+        modality: text, image, audio, video, or another; the column of `items.*`.
+        takes_text: whether an item is a text, and not a file.
         width: d, the length of a vector.
         model_id: the network, by its published name.
         preprocessing: version and content of `prepare`; a new version means new embeddings.
@@ -41,6 +42,7 @@ class Encoder(ABC):
 
     name: ClassVar[str]
     modality: ClassVar[str]
+    takes_text: ClassVar[bool] = False
     width: ClassVar[int]
     model_id: ClassVar[str]
     preprocessing: ClassVar[str]

@@ -28,6 +28,7 @@ class MiniLM(Encoder):
 
     name = "minilm"
     modality = "text"
+    takes_text = True
     width = 384
     model_id = "sentence-transformers/all-MiniLM-L6-v2"
     preprocessing = f"1: at most {MAX_TOKENS} tokens, mean pooling, L2 norm"

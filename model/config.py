@@ -1,13 +1,15 @@
-"""What may be chosen about a model and its fitting: names, the paper's defaults, what is valid.
+"""What may be chosen about a system and its fitting: names and what is valid.
 
-Free of torch: checking a parameter should not cost an import of it.
+Free of torch: checking a parameter should not cost an import of it. What several systems read is
+here; what one reads alone stands in its own module, as `Options`, a subclass of `SystemOptions`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, get_type_hints
 
 AGGREGATES = ("mean", "sum", "max", "min", "prod", "concat", "ensemble")
 PROPAGATIONS = ("bipartite", "published")
@@ -42,207 +44,192 @@ class Range:
 
 
 Positive = Range(0, above=True)
+Integer = Annotated[int, Range(0)]
 
 
-@dataclass(frozen=True)
-class Content:
-    """What the paper leaves open about the projected modalities (section 6); off by default."""
+class Declared:
+    """A group of parameters of which a system has those that it declares to read."""
 
-    single_branch: bool = False
-    autoencoder: Annotated[float, Range(0)] = 0.0
-    contrast: Annotated[float, Range(0)] = 0.0
-    temperature: Annotated[float, Positive] = 0.1
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"{name} is not among what the system's Options declare to read")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
 
 
-FITTING = frozenset(
-    {
-        "protocol",
-        "train.batch_size",
-        "train.epochs",
-        "train.loss",
-        "train.negatives",
-        "train.patience",
-        "train.reject_positives",
-        "train.temperature",
-    }
+@dataclass(frozen=True, eq=False, repr=False)
+class Content(Declared):
+    """What the paper leaves open about the projected modalities (section 6)."""
+
+    single_branch: bool
+    autoencoder: Annotated[float, Range(0)]
+    contrast: Annotated[float, Range(0)]
+    temperature: Annotated[float, Positive]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Train(Declared):
+    """The keys under `train` in params.yaml, which several systems read."""
+
+    dimension: Annotated[int, Range(1)]
+    epochs: Annotated[int, Range(1)]
+    batch_size: Annotated[int, Range(1)]
+    learning_rate: Annotated[float, Positive]
+    regularization: Annotated[float, Range(0)]
+    loss: Annotated[str, OneOf(LOSSES)]
+    temperature: Annotated[float, Positive]
+    negatives: Annotated[int, Range(1)]
+    reject_positives: bool
+    patience: Annotated[int, Range(1)]
+    missing: Annotated[str, OneOf(MISSING)]
+    layer_weights: tuple[Annotated[float, Range(0)], ...]
+    user_exponent: Annotated[float, Range(0)]
+    item_exponent: Annotated[float, Range(0)]
+    content: Content
+
+
+# Keys of params.yaml that are read together.
+SELECTING = frozenset({"protocol", "train.patience"})
+"""What chooses the epoch to keep."""
+
+FITTING = SELECTING | {
+    "seed",
+    "train.batch_size",
+    "train.dimension",
+    "train.epochs",
+    "train.loss",
+    "train.negatives",
+    "train.reject_positives",
+    "train.temperature",
+}
+"""What every system that gradients fit reads."""
+
+LIGHTGCN = FITTING | {
+    "layers",
+    "propagation",
+    "train.item_exponent",
+    "train.layer_weights",
+    "train.learning_rate",
+    "train.regularization",
+    "train.user_exponent",
+}
+"""What LightGCN reads."""
+
+PROJECTED = frozenset({f"train.content.{f.name}" for f in fields(Content)} | {"train.missing"})
+"""What the projection of modalities reads, besides whether it is learned."""
+
+LATE_FUSION = LIGHTGCN | PROJECTED | {"aggregate", "projection"}
+"""What LF-MMLGCN reads."""
+
+Unread = tuple[tuple[str, Any, frozenset[str]], ...]
+"""Under this value of a key, those keys are not read."""
+
+UNREAD: Unread = (
+    ("protocol", "published", frozenset({"train.patience", "train.reject_positives"})),
+    (
+        "propagation",
+        "published",
+        frozenset({"train.item_exponent", "train.layer_weights", "train.user_exponent"}),
+    ),
+    ("layers", 0, frozenset({"train.item_exponent", "train.user_exponent"})),
+    ("train.loss", "bpr", frozenset({"train.temperature"})),
+    ("train.content.contrast", 0, frozenset({"train.content.temperature"})),
 )
-"""The parameters that the fitting itself reads."""
 
 
 @dataclass(frozen=True)
-class System:
+class SystemOptions:
     """What one system reads of params.yaml.
 
-    Its own parameters, under `systems.<name>`, are the fields of a subclass. A system is built from
-    what is declared here and from nothing else (`Config.of`).
+    Its own parameters, under `systems.<name>`, are the fields of a subclass, each with its default.
+    Of all others a system is given those that it declares here; reading another is an
+    AttributeError.
 
     Attributes:
-        shared: the parameters that it reads besides, by their keys.
+        reads: the other parameters that it reads, by their keys.
         content: whether it reads the items' modalities.
+        unread: under this value of one of its own parameters, those others are not read.
     """
 
-    shared: ClassVar[frozenset[str]]
-    content: ClassVar[bool] = True
+    reads: ClassVar[frozenset[str]] = frozenset()
+    content: ClassVar[bool] = False
+    unread: ClassVar[Unread] = ()
+
+    def own_read(self) -> set[str]:
+        """Its own parameters that it reads, under their values."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _without_unread(own, own, self.unread)
 
 
-@dataclass(frozen=True)
-class LightGCN(System):
-    """LightGCN alone."""
-
-    shared = frozenset(
-        {
-            "layers",
-            "propagation",
-            "train.dimension",
-            "train.item_exponent",
-            "train.layer_weights",
-            "train.learning_rate",
-            "train.regularization",
-            "train.user_exponent",
-        }
-    )
-    content = False
+O = TypeVar("O", bound=SystemOptions)  # noqa: E741 (options)
 
 
-@dataclass(frozen=True)
-class LateFusion(System):
-    """LF-MMLGCN with an aggregation function."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Config(Declared, Generic[O]):
+    """The parameters that one system reads; the fields that it does not read are not there.
 
-    shared = LightGCN.shared | {"aggregate", "projection", "train.content", "train.missing"}
+    Attributes:
+        options: its own.
+    """
 
+    options: O
+    layers: int
+    aggregate: str
+    propagation: str
+    projection: str
+    protocol: str
+    train: Train
 
-@dataclass(frozen=True)
-class Equal(System):
-    """LF-MMLGCN with a mean of its own."""
+    @classmethod
+    def of(cls, options: O, values: Mapping[str, Any]) -> Config[O]:
+        """From all of `values`, by their keys in params.yaml, those that the system reads."""
+        config: Config[O] = _partial(cls, keys_read(options, values), values, "")
+        config.__dict__["options"] = options
+        return config
 
-    shared = LateFusion.shared - {"aggregate"}
-
-
-@dataclass(frozen=True)
-class Early(System):
-    """EF-MMLGCN."""
-
-    shared = LightGCN.shared | {"aggregate", "train.content", "train.missing"}
-
-    dropout: Annotated[float, Range(0, 0.99)] = 0.1
-    contrast: Annotated[float, Range(0)] = 0.1
-    temperature: Annotated[float, Positive] = 0.1
-
-
-@dataclass(frozen=True)
-class Mmlgcn(System):
-    """MMLGCN."""
-
-    shared = LightGCN.shared | {"train.missing"}
-
-    output_layer: bool = True
+    def record(self) -> dict[str, Any]:
+        """Key → value of all that the system reads, its own parameters as `options.<key>`."""
+        own = {f"options.{name}" for name in self.options.own_read()}
+        everything = flatten(self).items()
+        return {k: v for k, v in everything if k in own or not k.startswith("options.")}
 
 
-@dataclass(frozen=True)
-class Vbpr(System):
-    """VBPR, with Cornac's defaults and its scale of the L2 terms."""
-
-    shared = frozenset({"train.dimension", "train.missing"})
-
-    learning_rate: Annotated[float, Positive] = 5e-3
-    regularization: Annotated[float, Range(0)] = 0.01
-    bias_regularization: Annotated[float, Range(0)] = 0.01
-    content_regularization: Annotated[float, Range(0)] = 0.0
+def keys_read(options: SystemOptions, values: Mapping[str, Any]) -> set[str]:
+    """The keys of `values` that a system reads, under those values."""
+    return _without_unread(options.reads, values, UNREAD)
 
 
-@dataclass(frozen=True)
-class Mmgcn(System):
-    """MMGCN, with the official code's defaults."""
-
-    shared = frozenset({"train.dimension", "train.missing"})
-
-    learning_rate: Annotated[float, Positive] = 5e-4
-    layers: Annotated[int, Range(1)] = 3
-    regularization: Annotated[float, Range(0)] = 0.1
+def _without_unread(read: Iterable[str], values: Mapping[str, Any], unread: Unread) -> set[str]:
+    left = set(read)
+    for key, value, others in unread:
+        if key in left and values[key] == value:
+            left -= others
+    return left
 
 
-@dataclass(frozen=True)
-class Lattice(System):
-    """LATTICE, with the official code's defaults; the graph follows every step (`rebuild`)."""
-
-    shared = frozenset({"train.dimension", "train.missing"})
-
-    learning_rate: Annotated[float, Positive] = 5e-4
-    decay: Annotated[float, Range(0, 1, above=True)] = 0.96
-    layers: Annotated[int, Range(0)] = 2
-    neighbors: Annotated[int, Range(1)] = 10
-    feature_dimension: Annotated[int, Range(1)] = 64
-    frozen_weight: Annotated[float, Range(0, 1)] = 0.9
-    rebuild: Annotated[str, OneOf(("step", "epoch"))] = "step"
-    regularization: Annotated[float, Range(0)] = 1e-5
+def flatten(part: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted key → value of every leaf of a dataclass that is set."""
+    result: dict[str, Any] = {}
+    for field in fields(part):
+        if field.name in vars(part):
+            value, key = vars(part)[field.name], prefix + field.name
+            result |= flatten(value, f"{key}.") if is_dataclass(value) else {key: value}
+    return result
 
 
-@dataclass(frozen=True)
-class Systems:
-    """The keys under `systems` in params.yaml: what each system reads, and it alone."""
-
-    none: LightGCN = field(default_factory=LightGCN)
-    frozen: LateFusion = field(default_factory=LateFusion)
-    alpha: LateFusion = field(default_factory=LateFusion)
-    unfrozen: LateFusion = field(default_factory=LateFusion)
-    normalized: LateFusion = field(default_factory=LateFusion)
-    equal: Equal = field(default_factory=Equal)
-    early: Early = field(default_factory=Early)
-    mmlgcn: Mmlgcn = field(default_factory=Mmlgcn)
-    vbpr: Vbpr = field(default_factory=Vbpr)
-    mmgcn: Mmgcn = field(default_factory=Mmgcn)
-    lattice: Lattice = field(default_factory=Lattice)
-
-
-@dataclass(frozen=True)
-class Train:
-    """The keys under `train` in params.yaml, which several systems or the fitting read."""
-
-    dimension: Annotated[int, Range(1)] = 512
-    epochs: Annotated[int, Range(1)] = 500
-    batch_size: Annotated[int, Range(1)] = 2048
-    learning_rate: Annotated[float, Positive] = 1e-3
-    regularization: Annotated[float, Range(0)] = 1e-4
-    loss: Annotated[str, OneOf(LOSSES)] = "bpr"
-    temperature: Annotated[float, Positive] = 0.1
-    negatives: Annotated[int, Range(1)] = 1
-    reject_positives: bool = True
-    patience: Annotated[int, Range(1)] = 20
-    missing: Annotated[str, OneOf(MISSING)] = "skip"
-    layer_weights: tuple[Annotated[float, Range(0)], ...] = ()
-    user_exponent: Annotated[float, Range(0)] = 0.5
-    item_exponent: Annotated[float, Range(0)] = 0.5
-    content: Content = field(default_factory=Content)
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything besides the data that a model and its fitting depend on; keys of params.yaml."""
-
-    layers: int = 0
-    train: Train = field(default_factory=Train)
-    systems: Systems = field(default_factory=Systems)
-    aggregate: str = "mean"
-    propagation: str = "bipartite"
-    projection: str = "fixed"
-    protocol: str = "validated"
-
-    def for_system(self, system: str) -> Config:
-        """The same with every parameter that `system` does not read at its default.
-
-        No other parameter can change the system's results, so none is remembered with them.
-        """
-        own: System = getattr(self.systems, system)
-        values = _leaves(self, "") | _leaves(self.train, "train.")
-        values[f"systems.{system}"] = own
-        groups: dict[str, dict[str, Any]] = {"": {}, "train": {}, "systems": {}}
-        for key in own.shared | FITTING | {f"systems.{system}"}:
-            group, _, name = key.rpartition(".")
-            groups[group][name] = values[key]
-        return Config(
-            train=Train(**groups["train"]), systems=Systems(**groups["systems"]), **groups[""]
-        )
-
-
-def _leaves(part: Any, prefix: str) -> dict[str, Any]:
-    return {f"{prefix}{f.name}": getattr(part, f.name) for f in fields(part)}
+def _partial(cls: type, read: set[str], values: Mapping[str, Any], prefix: str) -> Any:
+    """An instance of a dataclass with only the fields that are read."""
+    part: Any = object.__new__(cls)
+    hints = get_type_hints(cls)
+    for field in fields(cls):
+        key = prefix + field.name
+        if is_dataclass(hints[field.name]):
+            part.__dict__[field.name] = _partial(hints[field.name], read, values, f"{key}.")
+        elif key in read:
+            part.__dict__[field.name] = values[key]
+    return part

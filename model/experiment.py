@@ -2,72 +2,71 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib
+import inspect
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from model.config import Config
-from model.fitting import Fitter
-from model.interactions import Interactions
+from model.dataset import Catalogue, Dataset
 from model.metrics import evaluate
-from model.recommender import Catalogue, Recommender
+from model.system import Fit, Run, System
+from model.systems import module_of
+
+if TYPE_CHECKING:
+    from model.metrics import Scorer
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """A catalogue and what is to be predicted of it."""
+def system_class(name: str) -> type[System]:
+    """The class of a system, the one that its module defines."""
+    module = importlib.import_module(module_of(name))
+    own = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, System)
+        if value.__module__ == module.__name__
+    ]
+    if len(own) != 1:
+        raise TypeError(f"{module.__name__}: one system is needed, there are {len(own)}")
+    return own[0]
 
-    catalogue: Catalogue
-    validation: Interactions
-    test: Interactions
 
-    def to(self, device: torch.device) -> Dataset:
-        """The interactions on `device`; content stays where it is, models bring theirs along."""
-        catalogue = Catalogue(self.catalogue.train.to(device), self.catalogue.modalities)
-        return Dataset(catalogue, self.validation.to(device), self.test.to(device))
+Result = dict[str, Any]
+"""One number of an evaluation: split, metric, k, value."""
 
 
 def build(
-    system: type[Recommender], catalogue: Catalogue, config: Config, seed: int
-) -> Recommender:
-    """A model with its initial weights, on the CPU: every device starts from the same numbers."""
-    torch.manual_seed(seed)
+    system: type[System], catalogue: Catalogue, config: Config[Any], seed: int | None
+) -> System:
+    """A system with its initial state, on the CPU: every device starts from the same numbers."""
+    torch.manual_seed(seed or 0)
     return system(catalogue, config)
 
 
-def fitter_of(
-    system: type[Recommender], dataset: Dataset, config: Config, seed: int, device: torch.device
-) -> Fitter:
-    """What fits a `system` on `device`: the same arguments, the same numbers."""
-    model = build(system, dataset.catalogue, config, seed).to(device)
-    data = dataset.to(device)
-    return Fitter(model, data.catalogue.train, data.validation, config, seed)
+def fit(system: System, dataset: Dataset, run: Run, device: torch.device) -> Fit:
+    """Fit `system` in place on `device`."""
+    return system.to(device).fit(dataset.to(device), run)
 
 
-def evaluate_splits(dataset: Dataset, users: Tensor, items: Tensor) -> dict[str, dict[str, float]]:
-    """Validation and test metrics, means over users; no entry for a split that is empty.
+def evaluate_splits(dataset: Dataset, scorer: Scorer) -> list[Result]:
+    """Validation and test metrics; nothing of a split that is empty.
 
     Nobody is recommended what the split before has: validation is ranked without the training
     items, test without those and the validation items.
 
     Args:
-        users, items: (U, D) and (I, D), final embeddings.
-
-    Returns:
-        split → name@k → mean.
+        dataset: on the scorer's device.
     """
-    data = dataset.to(users.device)
-    train, validation = data.catalogue.train, data.validation
-    splits = {"validation": (train, validation), "test": (train | validation, data.test)}
-    result = {}
+    train, validation = dataset.catalogue.train, dataset.validation
+    splits = {"validation": (train, validation), "test": (train | validation, dataset.test)}
+    popularity = torch.bincount(train.items, minlength=train.n_items)
+    results = []
     for name, (seen, relevant) in splits.items():
         if len(relevant):
-            found = evaluate(
-                lambda u: users[u] @ items.T,
-                seen=seen,
-                relevant=relevant,
-                popularity=torch.bincount(train.items, minlength=train.n_items),
-            )
-            result[name] = {str(m): v for m, v in found.values().items()}
-    return result
+            found = evaluate(scorer, seen=seen, relevant=relevant, popularity=popularity)
+            results += [
+                {"split": name, "metric": measure.metric, "k": measure.k, "value": value}
+                for measure, value in found.values().items()
+            ]
+    return results

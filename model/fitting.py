@@ -1,111 +1,66 @@
-"""One loop that fits every variant: sample, step, evaluate, keep the best."""
+"""One loop that fits every system of embeddings: sample, step, evaluate, keep the best."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from math import isfinite
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from model.adam import Adam
-from model.config import Config
-from model.interactions import Interactions
+from model.dataset import Dataset
 from model.losses import bpr, sampled_softmax
-from model.metrics import SELECTION, evaluate
-from model.recommender import Recommender
+from model.metrics import evaluate
+from model.objective import Objective
 from model.sampling import Batch, BatchSampler
 from model.sparse import inner_products
+from model.system import Diverged, Fit, Row, Run, Selection, Snapshot, inner_product
 
-Row = dict[str, float]
-
-
-class Diverged(ArithmeticError):
-    """A fit whose numbers are no longer finite. The message says which, and in which epoch."""
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What fitting leaves.
-
-    Attributes:
-        history: one row an epoch.
-        best_epoch: the epoch whose weights the model now has.
-        users, items: (U, D) and (I, D), its final embeddings.
-    """
-
-    history: list[Row]
-    best_epoch: int
-    users: Tensor
-    items: Tensor
-
-
-@dataclass(frozen=True)
-class State:
-    """All that a fit needs to go on exactly as if it had never stopped.
-
-    Attributes:
-        tensors: parameters, the best epoch's, the optimizer's, the random generators'.
-        history: one row a finished epoch.
-        best_epoch: as in `Fit`.
-    """
-
-    tensors: dict[str, Tensor]
-    history: list[Row]
-    best_epoch: int
+if TYPE_CHECKING:
+    from model.embedding import EmbeddingSystem
 
 
 class Fitter:
-    """Fits `model` in place, epoch by epoch.
+    """Fits a system in place, epoch by epoch, on the device where it and the dataset are.
 
-    Under protocol `validated`, fitting stops after `patience` epochs without a better validation
-    NDCG@10 and the model keeps the weights of the best epoch; under `published`, it runs all
-    epochs, keeps the last, and negatives may be positives. Without validation interactions there
-    is nothing to select by, and the last epoch is kept.
-
-    A fit that turns non-finite raises `Diverged` at the end of that epoch.
-
-    Each row of the history holds epoch, train_loss, validation_loss, the validation metrics, and
-    alpha where the variant has one. `seconds` holds each epoch's wall-clock time: it is no part
-    of a result.
+    `Selection` says which epoch is kept. Under protocol `published`, negatives may be positives. A
+    fit that turns non-finite raises `Diverged` at the end of that epoch. Each row of the history
+    holds epoch, train_loss, validation_loss, the validation metrics, and the system's diagnostics.
     """
 
     def __init__(
         self,
-        model: Recommender,
-        train: Interactions,
-        validation: Interactions,
-        config: Config,
-        seed: int,
+        system: EmbeddingSystem,
+        dataset: Dataset,
+        run: Run,
     ) -> None:
-        self.model, self.train, self.validation = model, train, validation
-        self.config, self.settings = config, config.train
-        published = config.protocol == "published"
-        self.validated = not published and len(validation) > 0
+        self.system, self.told = system, run
+        self.train, self.validation = dataset.catalogue.train, dataset.validation
+        train, validation, config = self.train, self.validation, system.config
+        self.settings = config.train
         self.batches = BatchSampler(
             train,
             self.settings.batch_size,
             self.settings.negatives,
-            reject_positives=self.settings.reject_positives and not published,
+            reject_positives=config.protocol != "published" and self.settings.reject_positives,
         )
         device = train.items.device
-        self.generator = torch.Generator(device).manual_seed(seed)
+        self.generator = torch.Generator(device).manual_seed(run.seed)
         # Dropout draws from the global generator.
-        torch.manual_seed(seed)
-        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.optimizer = Adam(self.parameters.values(), self.settings.learning_rate)
-        self.history: list[Row] = []
-        self.seconds: list[float] = []
-        self.best_epoch = 0
+        torch.manual_seed(run.seed)
+        self.parameters = system.trained()
+        self.optimizer = Adam(self.parameters.values())
+        self.selection = Selection(config, self.settings.epochs, len(validation))
         self.best: dict[str, Tensor] = {}
         # One fixed draw, so that validation losses of different epochs compare.
         negatives = BatchSampler(train | validation, 1, self.settings.negatives,
                                  reject_positives=True).sampler(
             validation.users[:, None].expand(-1, self.settings.negatives),
-            torch.Generator(device).manual_seed(seed),
+            torch.Generator(device).manual_seed(run.seed),
         )  # fmt: skip
         self.validation_batch = Batch.of(
             validation.users,
@@ -113,89 +68,63 @@ class Fitter:
             (train.n_users, train.n_items),
         )
 
-    @property
-    def finished(self) -> bool:
-        """Whether no epoch is left."""
-        epoch = len(self.history)
-        patient = not self.validated or epoch - self.best_epoch < self.settings.patience
-        return epoch >= self.settings.epochs or not patient
+        if run.resumed is not None:
+            self.restore(run.resumed)
 
-    def run(
-        self,
-        on_epoch: Callable[[Row, float], None] = lambda row, seconds: None,
-        save: Callable[[State], None] = lambda state: None,
-    ) -> Fit:
-        """Run to the end and leave the chosen epoch's weights in the model.
-
-        Args:
-            on_epoch: told of every finished epoch: its row and its seconds.
-            save: told the state after every epoch that is not the last; the tensors are live, so
-                what is to be kept must be copied or written before it returns.
-        """
-        while not self.finished:
+    def run(self) -> Fit:
+        """Run to the end and leave the chosen epoch's weights in the system."""
+        selection = self.selection
+        while not selection.finished:
             start = time.perf_counter()
             self._epoch()
-            self.seconds.append(time.perf_counter() - start)
-            on_epoch(self.history[-1], self.seconds[-1])
-            if not self.finished:
-                save(self.state())
+            self.told.on_epoch(selection.history[-1], time.perf_counter() - start)
+            if not selection.finished:
+                self.told.save(self.snapshot())
         if self.best:
-            self._load(self.best)
-        with torch.no_grad():
-            users, items = self._scored(self.best_epoch)
-        return Fit(self.history, self.best_epoch, users.detach(), items.detach())
+            self.system.load(self.best)
+        if not len(self.validation):
+            self._embeddings(selection.best_epoch)  # nobody has looked at them yet
+        return Fit(selection.history, selection.best_epoch)
 
-    def state(self) -> State:
+    def snapshot(self) -> Snapshot:
         """What `restore` takes; no copies."""
         tensors = {f"parameter.{n}": p.detach() for n, p in self.parameters.items()}
         tensors |= {f"best.{n}": p for n, p in self.best.items()}
         tensors |= {f"adam.{n}": t for n, t in self.optimizer.state.items()}
         tensors |= {"random": self.generator.get_state()}
         tensors |= {f"dropout.{n}": t for n, t in _global_random_state().items()}
-        return State(tensors, self.history, self.best_epoch)
+        return Snapshot(tensors, self.selection.history, self.selection.best_epoch)
 
     @torch.no_grad()
-    def restore(self, state: State) -> None:
-        """Go on from `state`, of a fit of the same model, data, configuration and seed."""
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from where a fit of the same system, data, parameters and seed was."""
         device = self.train.items.device
         groups: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in state.tensors.items():
+        for name, tensor in snapshot.tensors.items():
             group, _, rest = name.partition(".")
             groups.setdefault(group, {})[rest] = tensor
-        self._load(groups["parameter"])
+        self.system.load(groups["parameter"])
         self.best = {n: t.to(device, copy=True) for n, t in groups.get("best", {}).items()}
         for name, tensor in self.optimizer.state.items():
             tensor.copy_(groups["adam"][name])
         self.generator.set_state(groups["random"][""].cpu())
         _set_global_random_state(groups["dropout"])
-        self.history, self.best_epoch = list(state.history), state.best_epoch
-
-    @torch.no_grad()
-    def _load(self, values: dict[str, Tensor]) -> None:
-        for name, parameter in self.parameters.items():
-            parameter.copy_(values[name])
+        self.selection.history = list(snapshot.history)
+        self.selection.best_epoch = snapshot.best_epoch
 
     def _epoch(self) -> None:
-        epoch = len(self.history) + 1
+        epoch = len(self.selection.history) + 1
         row: Row = {"epoch": epoch, "train_loss": self._pass(epoch)}
         _require_finite(epoch, {"training loss": row["train_loss"], **self.parameters})
-        row |= self._validate(epoch)
-        if self.model.alpha is not None:
-            row["alpha"] = self.model.alpha
-        self.history.append(row)
-        if not self.validated:
-            self.best_epoch = epoch
-        elif (
-            not self.best or row[str(SELECTION)] > self.history[self.best_epoch - 1][str(SELECTION)]
-        ):
-            self.best_epoch = epoch
+        row |= self._validate(epoch) | self.system.diagnostics()
+        if self.selection.improves(row) and self.selection.validated:
             self.best = {n: p.detach().clone() for n, p in self.parameters.items()}
 
     def _pass(self, epoch: int) -> float:
         """Once over the training edges; the mean ranking loss per edge."""
-        self.model.train()
-        self.model.begin_epoch()
-        self.optimizer.learning_rate = self.model.learning_rate(epoch)
+        self.system.train()
+        self.system.begin_epoch()
+        self.optimizer.learning_rate = self.system.learning_rate(epoch)
         total = torch.zeros((), dtype=torch.float64, device=self.train.items.device)
         for batch in self.batches.epoch(self.generator):
             total += self.step(batch).double() * len(batch)
@@ -203,16 +132,20 @@ class Fitter:
 
     def step(self, batch: Batch) -> Tensor:
         """One training step; its ranking loss, detached."""
-        users, items = self.model()
-        loss = self._ranking_loss(users, items, batch)
-        objective, auxiliary = loss, self.model.auxiliary_loss(users, items, batch)
-        if auxiliary is not None:
-            objective = loss + auxiliary
+        objective = self.objective(batch)
         self.optimizer.zero_grad()
         objective.backward()
-        self.model.regularize(batch)
         self.optimizer.step()
-        return loss.detach()
+        return objective.ranking.detach()
+
+    def objective(self, batch: Batch) -> Objective:
+        """What the system minimises on a batch."""
+        embeddings = self.system()
+        return Objective(
+            self._ranking_loss(embeddings.users, embeddings.items, batch),
+            self.system.auxiliary(embeddings, batch),
+            self.system.penalty(batch),
+        )
 
     def _ranking_loss(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor:
         if self.settings.loss == "softmax":
@@ -227,16 +160,16 @@ class Fitter:
         """Validation loss and metrics; nothing where there are no validation interactions."""
         if not len(self.validation):
             return {}
-        users, items = self._scored(epoch)
+        users, items = self._embeddings(epoch)
         loss = float(self._ranking_loss(users, items, self.validation_batch))
         _require_finite(epoch, {"validation loss": loss})
-        found = evaluate(lambda u: users[u] @ items.T, seen=self.train, relevant=self.validation)
+        scorer = inner_product(users, items)
+        found = evaluate(scorer, seen=self.train, relevant=self.validation)
         return {"validation_loss": loss} | {str(m): v for m, v in found.values().items()}
 
-    def _scored(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """What the model is evaluated by: users (U, D) and items (I, D)."""
-        self.model.eval()
-        users, items = self.model()
+    def _embeddings(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """What the system is evaluated by: users (U, D) and items (I, D)."""
+        users, items = self.system.embeddings()
         # A length has a square: where both sides' are finite, so is every score.
         lengths = {"user embeddings": users.norm(dim=1), "item embeddings": items.norm(dim=1)}
         _require_finite(epoch, lengths)

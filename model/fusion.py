@@ -1,28 +1,30 @@
 """What the late-fusion variants share: item = aggregate[e, m_1, ..., m_n] (eq. 12-13)."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from model.aggregate import aggregate_of
 from model.config import Config
-from model.features import Projection
+from model.dataset import Catalogue
+from model.embedding import Embeddings
 from model.lightgcn import LightGCN
-from model.recommender import Catalogue
+from model.projection import Projection
 from model.sampling import Batch
 
 
 class LateFusion(LightGCN):
     """LightGCN whose items are aggregated with their projected modalities.
 
-    A variant overrides `weigh` to rescale what goes in. Without modalities it is LightGCN.
+    A system overrides `weigh` to rescale what goes in. Without modalities it is LightGCN.
     """
 
     trained_tables: ClassVar[bool] = False
     aggregates: ClassVar[bool] = True  # whether the parameter `aggregate` changes it
 
-    def __init__(self, catalogue: Catalogue, config: Config) -> None:
+    def __init__(self, catalogue: Catalogue, config: Config[Any]) -> None:
         super().__init__(catalogue, config)
         self.projection = Projection(
             catalogue.modalities,
@@ -37,16 +39,21 @@ class LateFusion(LightGCN):
                 config.aggregate, 1 + len(self.projection), config.train.dimension
             )
 
-    def fuse(self, items: Tensor) -> Tensor:
+    def fuse(self, users: Tensor, items: Tensor) -> Embeddings:
         if not len(self.projection):
-            return items
-        e, content = self.weigh(items, self.projection())
-        counted = self.projection.counted  # (n, I, 1)
-        return self.aggregate([e, *content], torch.cat([torch.ones_like(counted[:1]), counted]))
+            return Embeddings(users, items)
+        content = self.projection()
+        return Embeddings(users, self.fused(items, content), items, content)
 
-    def weigh(self, e: Tensor, content: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def fused(self, items: Tensor, content: Sequence[Tensor]) -> Tensor:
+        """Collaborative items (I, d) and modalities m_j, each (I, d), to one item table (I, d)."""
+        e, weighed = self.weigh(items, content)
+        counted = self.projection.counted  # (n, I, 1)
+        return self.aggregate([e, *weighed], torch.cat([torch.ones_like(counted[:1]), counted]))
+
+    def weigh(self, e: Tensor, content: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         """Rescale the collaborative items e (I, d) and the modalities m_j, each (I, d)."""
         return e, content
 
-    def auxiliary_loss(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor | None:
-        return self.projection.auxiliary_loss(batch.touched[1])
+    def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
+        return self.projection.auxiliary(embeddings.content, batch.touched[1])

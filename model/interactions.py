@@ -59,6 +59,21 @@ class Interactions:
             self.n_items,
         )
 
+    def entries(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """The interactions of some users, as the rows of a CSR matrix.
+
+        Args:
+            users: (b,) int64, in any order, repeated or not.
+
+        Returns:
+            offsets (b + 1,), and (e,) where their interactions stand in `items`; int64.
+        """
+        counts = self.offsets[users + 1] - self.offsets[users]
+        offsets = torch.zeros(len(users) + 1, dtype=torch.int64, device=users.device)
+        torch.cumsum(counts, 0, out=offsets[1:])
+        shift = (self.offsets[users] - offsets[:-1]).repeat_interleave(counts)
+        return offsets, shift + torch.arange(len(shift), device=users.device)
+
     def block(self, first: int, last: int) -> Tensor:
         """(last - first, I) bool, the rows of users first..last-1 as a dense matrix."""
         low, high = int(self.offsets[first]), int(self.offsets[last])

@@ -52,7 +52,12 @@ def _combine(
         if depth == 0 and first != 1:
             u, i = u.mul_(first), i.mul_(first)
         u, i = u.add_(users, alpha=weight), i.add_(items, alpha=weight)
-    return (u, i) if others else (users * first, items * first)
+    return u, i
+
+
+def scaled(users: Tensor, items: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """The combination of E^(0) alone, a_0 E^(0): matrix factorisation."""
+    return (users, items) if weight == 1 else (users * weight, items * weight)
 
 
 def propagate(
@@ -63,12 +68,10 @@ def propagate(
     Args:
         graph: R̂ (U, I) from `normalized_graph`; Â = [[0, R̂], [R̂^T, 0]].
         users, items: (U, d) and (I, d), E^(0).
-        weights: a_0..a_K; one weight of 1 returns E^(0), which is matrix factorisation.
+        weights: a_0..a_K, K >= 1.
 
     Returns:
         (U, d) and (I, d), differentiable in `users` and `items`.
     """
-    if tuple(weights) == (1,):
-        return users, items
     result: tuple[Tensor, Tensor] = _Propagate.apply(graph, users, items, tuple(weights))
     return result

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from encoders import MODALITIES
+from encoders import modalities
 from pipeline import paths
-from pipeline.cells import Experiment, cell_path, fit_path
+from pipeline.encoding.vectors import VectorCache, cache_path, width_of
+from pipeline.experiments.cells import Experiment, cell_path, fit_path, grid_of
 from pipeline.files import InputError, run
 from pipeline.params import load
-from pipeline.vectors import VectorCache, cache_path, width_of
 from pipeline.workspace import Workspace
 
 log = logging.getLogger("cache")
@@ -28,7 +28,7 @@ ABANDONED = 600  # seconds after which nobody is still writing a temporary file
 def used_vectors() -> dict[Path, list[str]]:
     """The files behind the present embeddings, and the contents that the manifests name."""
     result = {}
-    for modality in MODALITIES:
+    for modality in modalities():
         path = paths.embeddings_path(modality)
         if path.exists():
             metadata = {k.decode(): v.decode() for k, v in pq.read_schema(path).metadata.items()}
@@ -44,15 +44,13 @@ def used_models() -> set[Path]:
 
     Without prepared data there are none.
     """
-    needed = [paths.ITEMS, *map(paths.embeddings_path, MODALITIES)]
+    needed = [paths.ITEMS, *map(paths.embeddings_path, modalities())]
     if not all(path.is_file() for path in needed):
         return set()
     params, workspace = load(), Workspace()
+    asked: set[tuple[str, int | None, int | None]]
     asked = {(params.fusion, params.layers, params.seed)} | {
-        (variant, layers, seed)
-        for variant in params.study.variants
-        for layers in params.study.layers
-        for seed in params.study.seeds
+        (system, *cell) for system in params.study.systems for cell in grid_of(params, system)
     }
     prints = [Experiment.of(params, *each).fingerprint(workspace) for each in asked]
     return {path for print_ in prints for path in (cell_path(print_), fit_path(print_))}

@@ -13,7 +13,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from model.variants import VARIANTS
+from model.systems import SYSTEMS
 from pipeline.tables import TITLES, Estimate, Table
 
 INK, PAPER = "#1f2328", "#fefefe"
@@ -126,7 +126,7 @@ def curves(table: Table, column: str, title: str) -> str:
     values = [v for v in dict.fromkeys(table[by]) if table.where(by, v)[column][0] is not None]
     for i, value in enumerate(values):
         part = table.where(by, value)
-        named = value in VARIANTS
+        named = value in SYSTEMS
         axes.plot(
             part["epoch"],
             part[column],
@@ -206,4 +206,4 @@ def _colour(variant: str) -> str:
 
 def _of(variant: str, choices: Sequence[Any]) -> Any:
     """The same choice for a variant in every figure."""
-    return choices[list(VARIANTS).index(variant) % len(choices)]
+    return choices[list(SYSTEMS).index(variant) % len(choices)]

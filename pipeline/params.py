@@ -3,14 +3,14 @@
 import difflib
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from encoders import MODALITIES, encoder_classes
+from encoders import encoders_of, modalities
 from encoders.precision import PRECISIONS
 from model.config import (
     AGGREGATES,
@@ -19,10 +19,12 @@ from model.config import (
     PROTOCOLS,
     OneOf,
     Range,
-    Systems,
+    SystemOptions,
     Train,
+    flatten,
+    keys_read,
 )
-from model.variants import VARIANTS
+from model.systems import SYSTEMS, options_class
 from pipeline import paths
 from pipeline.files import InputError
 
@@ -63,9 +65,9 @@ class Encode:
 
 @dataclass(frozen=True)
 class Study:
-    """The grid that `study@<variant>` runs: layers x seeds in one process a variant."""
+    """What is compared: each system over layers and seeds, as far as it reads them."""
 
-    variants: list[Annotated[str, OneOf(tuple(VARIANTS))]]
+    systems: list[Annotated[str, OneOf(SYSTEMS)]]
     layers: list[Annotated[int, Range(0)]]
     seeds: list[Annotated[int, Range(0)]]
 
@@ -75,7 +77,7 @@ class Params:
     """The whole of params.yaml; field names are its keys."""
 
     dataset: str
-    fusion: Annotated[str, OneOf(tuple(VARIANTS))]
+    fusion: Annotated[str, OneOf(SYSTEMS)]
     aggregate: Annotated[str, OneOf(AGGREGATES)]
     layers: Annotated[int, Range(0)]
     propagation: Annotated[str, OneOf(PROPAGATIONS)]
@@ -88,8 +90,24 @@ class Params:
     prepare: Prepare
     encode: dict[str, Encode]
     train: Train
-    systems: Systems
+    systems: dict[str, SystemOptions]
     study: Study
+
+    def shared(self) -> dict[str, Any]:
+        """Dotted key → value of what several systems read."""
+        names = ("aggregate", "layers", "projection", "propagation", "protocol", "seed")
+        return {name: getattr(self, name) for name in names} | flatten(self.train, "train.")
+
+    def unread(self, system: str) -> list[str]:
+        """The keys that `system` does not read under these values; a group for all its keys."""
+        shared = self.shared()
+        left = sorted(shared.keys() - keys_read(self.systems[system], shared))
+        content = [key for key in shared if key.startswith("train.content.")]
+        if set(content) <= set(left):
+            left = sorted({*left, "train.content"} - {*content})
+        options = self.systems[system]
+        own = {field.name for field in fields(options)} - options.own_read()
+        return left + [f"systems.{system}.{name}" for name in sorted(own)]
 
 
 def load(path: Path = PARAMS) -> Params:
@@ -131,9 +149,8 @@ def _check_across(params: Params) -> None:
             [f"one above 0 among the first {shallowest + 1}, for {shallowest} layers"],
         )
     for modality, entry in params.encode.items():
-        valid = [n for n, encoder in encoder_classes().items() if encoder.modality == modality]
-        if entry.encoder not in valid:
-            raise _invalid(f"encode.{modality}.encoder", entry.encoder, valid)
+        if entry.encoder not in encoders_of(modality):
+            raise _invalid(f"encode.{modality}.encoder", entry.encoder, encoders_of(modality))
     if params.weights not in WEIGHTS and not _watched(Path(params.weights)):
         folder = f"a folder with <encoder>.safetensors in {paths.WEIGHTS}, which DVC watches"
         raise _invalid("weights", params.weights, [*WEIGHTS, folder])
@@ -151,11 +168,12 @@ def _build(cls: Any, raw: Any, key: str) -> Any:
         raise InputError(f"{PARAMS}: {key or 'the file'} must be a mapping of keys, not {raw!r}")
     names = [f.name for f in fields(cls)]
     _refuse_unknown(raw, names, key)
-    missing = [n for n in names if n not in raw]
+    missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in raw]
     if missing:
         raise InputError(f"{PARAMS}: missing {', '.join(_join(key, n) for n in missing)}")
     hints = typing.get_type_hints(cls, include_extras=True)
-    return cls(**{name: _value(hints[name], raw[name], _join(key, name)) for name in names})
+    given = [name for name in names if name in raw]
+    return cls(**{name: _value(hints[name], raw[name], _join(key, name)) for name in given})
 
 
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
@@ -173,13 +191,18 @@ def _value(hint: Any, raw: Any, key: str) -> Any:
         if isinstance(rule, Range) and value not in rule:
             raise _invalid(key, value, [str(rule)])
         return value
+    if origin is dict and arguments[1] is SystemOptions:
+        if not isinstance(raw, Mapping):
+            raise _invalid(key, raw, ["a mapping from systems to their parameters, or {}"])
+        _refuse_unknown(raw, SYSTEMS, key)  # what is not given has the system's default
+        return {s: _build(options_class(s), raw.get(s, {}), _join(key, s)) for s in SYSTEMS}
     if origin is dict:
         if not isinstance(raw, Mapping):
-            raise _invalid(key, raw, [f"a mapping with {', '.join(MODALITIES)}"])
-        _refuse_unknown(raw, MODALITIES, key)
-        if absent := [m for m in MODALITIES if m not in raw]:
+            raise _invalid(key, raw, [f"a mapping with {', '.join(modalities())}"])
+        _refuse_unknown(raw, modalities(), key)
+        if absent := [m for m in modalities() if m not in raw]:
             raise InputError(f"{PARAMS}: missing {', '.join(_join(key, m) for m in absent)}")
-        return {m: _value(arguments[1], raw[m], _join(key, m)) for m in MODALITIES}
+        return {m: _value(arguments[1], raw[m], _join(key, m)) for m in modalities()}
     if origin is tuple:
         if not isinstance(raw, list):
             raise _invalid(key, raw, ["a list, [] for the default"])

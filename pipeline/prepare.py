@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoders import MODALITIES
+from encoders import modalities, takes_text
 from pipeline import paths
 from pipeline.features import feature_rows, find_features
 from pipeline.files import (
@@ -32,7 +32,6 @@ from pipeline.paths import SPLITS
 
 log = logging.getLogger("prepare")
 
-ITEM_TYPES = {name: pa.string() for name in ("item_id", *MODALITIES)}
 INTERACTION_TYPES = {
     "user_id": pa.string(),
     "item_id": pa.string(),
@@ -42,10 +41,15 @@ INTERACTION_TYPES = {
 }
 
 
+def item_types() -> dict[str, pa.DataType]:
+    """The columns of `items.*` that are texts, whatever the file says."""
+    return dict.fromkeys(("item_id", *modalities()), pa.string())
+
+
 def read_items(dataset: Path) -> pa.Table:
     """The items in the file's order. InputError on missing or repeated ids."""
     path = find_table(dataset, "items")
-    items = read_table(path, ITEM_TYPES, ("item_id",))
+    items = read_table(path, item_types(), ("item_id",))
     _refuse_empty(path, items, ("item_id",))
     repeated = pc.filter(*_value_counts(items["item_id"]))
     if len(repeated):
@@ -144,7 +148,7 @@ def manifest(dataset: Path, items: pa.Table, modality: str) -> pa.Table:
         has = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), False)
         ids = items["item_id"].filter(has).to_pylist()
         sources = column.filter(has).to_pylist()
-    if modality == "text":
+    if takes_text(modality):
         digests = [hashlib.sha256(source.encode()).hexdigest() for source in sources]
     else:
         digests = [media_sha256(dataset, source) for source in sources]
@@ -197,12 +201,12 @@ def prepare(dataset: Path, params: Prepare) -> None:
     if not counts["train"]:
         raise InputError(f"{dataset}: no interaction is left for training")
     sizes = {}
-    for modality in MODALITIES:
+    for modality in modalities():
         table = manifest(dataset, listed, modality)
         sizes[modality] = {"items": len(table)}
         write_parquet(paths.manifest_path(modality), table)
     write_parquet(
-        paths.ITEMS, items.drop_columns([m for m in MODALITIES if m in items.column_names])
+        paths.ITEMS, items.drop_columns([m for m in modalities() if m in items.column_names])
     )
     write_parquet(paths.USERS, pa.table({"user_id": user_ids}))
     warm = len(np.unique(item_codes[split == 0]))

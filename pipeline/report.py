@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from encoders import MODALITIES
+from encoders import modalities
 from pipeline import figures, paths
 from pipeline.files import atomic_folder, atomic_write, read_table, run, write_csv
 from pipeline.params import PARAMS, Params, load, read_yaml
@@ -99,15 +99,15 @@ def read_inputs() -> Inputs:
     """Read what the earlier stages wrote."""
     params = load()
     results, history = [], []
-    for variant in params.study.variants:
+    for variant in params.study.systems:
         results += _read_csv(paths.STUDY / variant / "results.csv")
         history += _read_csv(paths.STUDY / variant / "history.csv")
     failures = [
         {"modality": modality} | row
-        for modality in MODALITIES
+        for modality in modalities()
         for row in read_table(paths.failures_path(modality), {}, ()).to_pylist()  # ids stay texts
     ]
-    metadata = {m: pq.read_schema(paths.embeddings_path(m)).metadata for m in MODALITIES}
+    metadata = {m: pq.read_schema(paths.embeddings_path(m)).metadata for m in modalities()}
     return Inputs(
         params=params,
         parameters=read_yaml(PARAMS),

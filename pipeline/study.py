@@ -1,9 +1,9 @@
-"""Stage `study@<variant>`: layers x seeds of one variant, in one process.
+"""Stage `study@<system>`: one system over layers and seeds, in one process.
 
-    python -m pipeline.study <variant>
+    python -m pipeline.study <system>
 
-Writes `data/study/<variant>/results.csv` (a row a cell) and `history.csv` (a row an epoch). Only
-cells that are not there yet are fitted (`pipeline.cells`).
+Writes `data/study/<system>/results.csv` (a row a cell) and `history.csv` (a row an epoch). Only
+cells that are not there yet are fitted (`pipeline.experiments.cells`).
 """
 
 import logging
@@ -15,10 +15,10 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from model.metrics import SELECTION
-from model.variants import VARIANTS
+from model.systems import SYSTEMS
 from pipeline import paths
-from pipeline.cells import Cell, Experiment, cell_of
 from pipeline.device import keep_freed_memory
+from pipeline.experiments.cells import Cell, Experiment, cell_of, grid_of
 from pipeline.files import InputError, run, write_csv
 from pipeline.params import load
 from pipeline.workspace import Workspace
@@ -38,12 +38,9 @@ def key(cell: Cell) -> Result:
 
 def result(cell: Cell) -> Result:
     """Its row of `results.csv`."""
-    metrics = {
-        f"{split}_{name}": value
-        for split, values in cell.metrics.items()
-        for name, value in values.items()
-    }
-    return key(cell) | {"best_epoch": cell.best_epoch, "alpha": cell.alpha} | metrics
+    metrics = {f"{r['split']}_{r['metric']}@{r['k']}": r["value"] for r in cell.results}
+    alpha = cell.diagnostics.get("alpha")
+    return key(cell) | {"best_epoch": cell.best_epoch, "alpha": alpha} | metrics
 
 
 def epochs(cell: Cell) -> list[Result]:
@@ -53,35 +50,35 @@ def epochs(cell: Cell) -> list[Result]:
 
 def main() -> None:
     params = load()
-    if len(sys.argv) != 2 or sys.argv[1] not in VARIANTS:
-        raise InputError(f"usage: python -m pipeline.study {{{','.join(VARIANTS)}}}")
-    variant = sys.argv[1]
+    if len(sys.argv) != 2 or sys.argv[1] not in SYSTEMS:
+        raise InputError(f"usage: python -m pipeline.study {{{','.join(SYSTEMS)}}}")
+    system = sys.argv[1]
     keep_freed_memory()
     workspace = Workspace()
-    grid = [(layers, seed) for layers in params.study.layers for seed in params.study.seeds]
+    if unread := params.unread(system):
+        log.info("%s does not read %s", system, ", ".join(unread))
     cells = [
-        cell_of(Experiment.of(params, variant, layers, seed), workspace)
-        for layers, seed in tqdm(grid, desc=variant, unit="model", disable=None)
+        cell_of(Experiment.of(params, system, layers, seed), workspace)
+        for layers, seed in tqdm(grid_of(params, system), desc=system, unit="model", disable=None)
     ]
-    folder = paths.STUDY / variant
+    folder = paths.STUDY / system
     write_csv(folder / "results.csv", pa.Table.from_pylist([result(cell) for cell in cells]))
     write_csv(
         folder / "history.csv",
         pa.Table.from_pylist([row for cell in cells for row in epochs(cell)]),
     )
     fresh = sum(cell.fresh for cell in cells)
-    log.info("%s: %d models, %d of them fitted now", variant, len(cells), fresh)
-    for split in cells[0].metrics:
-        means = {
-            layers: fmean(
-                cell.metrics[split][str(SELECTION)]
-                for cell in cells
-                if cell.experiment.layers == layers
-            )
-            for layers in params.study.layers
-        }
-        shown = ", ".join(f"{mean:.4f} (K={layers})" for layers, mean in means.items())
-        log.info("%s: mean %s NDCG@10 %s", variant, split, shown)
+    log.info("%s: %d models, %d of them fitted now", system, len(cells), fresh)
+    for split in dict.fromkeys(row["split"] for row in cells[0].results):
+        means: dict[int | None, list[float]] = {}
+        for cell in cells:
+            value = cell.value(split, SELECTION)
+            means.setdefault(cell.experiment.layers, []).append(value or 0.0)
+        shown = ", ".join(
+            f"{fmean(values):.4f}" + ("" if layers is None else f" (K={layers})")
+            for layers, values in means.items()
+        )
+        log.info("%s: mean %s NDCG@10 %s", system, split, shown)
 
 
 if __name__ == "__main__":

@@ -3,21 +3,20 @@
     python -m pipeline.train
 
 Reads `data/prepared/` and `data/embeddings/`; writes the model, `reports/metrics.json` and
-`reports/history.csv`. What a study has fitted already is not fitted again (`pipeline.cells`).
+`reports/history.csv`. What a study has fitted already is not fitted again
+(`pipeline.experiments.cells`).
 """
 
 import json
 import logging
-from dataclasses import asdict
 
 import pyarrow as pa
-import torch
 from safetensors.torch import save
 
-from model.metrics import SELECTION
+from model.metrics import SELECTION, Measure
 from pipeline import paths
-from pipeline.cells import Experiment, cell_of
 from pipeline.device import keep_freed_memory
+from pipeline.experiments.cells import Experiment, cell_of
 from pipeline.files import atomic_write, run, write_csv
 from pipeline.params import load
 from pipeline.workspace import Workspace
@@ -33,19 +32,21 @@ def history_table(rows: list[dict[str, float]]) -> pa.Table:
 def main() -> None:
     params = load()
     keep_freed_memory()
+    if unread := params.unread(params.fusion):
+        log.info("%s does not read %s", params.fusion, ", ".join(unread))
     workspace = Workspace()
-    cell = cell_of(Experiment.of(params, params.fusion, params.layers, params.seed), workspace)
+    experiment = Experiment.of(params, params.fusion, params.layers, params.seed)
+    cell = cell_of(experiment, workspace)
     model = cell.model(workspace)
-    with torch.inference_mode():
-        users, items = model()
-    tensors = model.state_dict() | {"users": users, "items": items}
+    tensors = model.state() | model.constants()
+    if (embeddings := model.embeddings()) is not None:
+        tensors |= dict(zip(("users", "items"), embeddings, strict=True))
     description = {
-        "fusion": params.fusion,
-        "layers": params.layers,
-        "modalities": [m.name for m in cell.experiment.dataset(workspace).catalogue.modalities],
-        "train": asdict(params.train),
-        "options": asdict(getattr(params.systems, params.fusion)),
-        "seed": params.seed,
+        "system": experiment.system,
+        "layers": experiment.layers,
+        "seed": experiment.seed,
+        "modalities": [m.name for m in experiment.dataset(workspace).catalogue.modalities],
+        "parameters": experiment.config.record(),
         "best_epoch": cell.best_epoch,
     }
     # One metadata key: safetensors does not keep the order of several.
@@ -56,22 +57,18 @@ def main() -> None:
             metadata={"recommender": json.dumps(description)},
         ),
     )
-    rounded = {
-        s: {m: round(v, 6) for m, v in metrics.items()} for s, metrics in cell.metrics.items()
-    }
+    rounded: dict[str, dict[str, float]] = {}
+    for r in cell.results:
+        measure = Measure(r["metric"], r["k"])
+        rounded.setdefault(r["split"], {})[str(measure)] = round(r["value"], 6)
     atomic_write(paths.METRICS, json.dumps(rounded, indent=2) + "\n")
     write_csv(paths.HISTORY, history_table(cell.history))
+    shown = ", ".join(f"{split} {values[str(SELECTION)]:.4f}" for split, values in rounded.items())
     log.info(
-        "%s, %d layers, %s: best epoch %d of %d, NDCG@10 %s",
-        params.fusion,
-        params.layers,
-        "fitted" if cell.fresh else "fitted before",
-        cell.best_epoch,
-        len(cell.history),
-        ", ".join(
-            f"{split} {metrics[str(SELECTION)]:.4f}" for split, metrics in cell.metrics.items()
-        ),
-    )
+        "%s, %s: best epoch %d of %d, NDCG@10 %s",
+        experiment.label, "fitted" if cell.fresh else "fitted before",
+        cell.best_epoch, len(cell.history), shown,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from encoders import MODALITIES
+from encoders import modalities
 from pipeline import paths
 from pipeline.embeddings import read_embeddings
 from pipeline.files import InputError
 
 if TYPE_CHECKING:
-    from model.experiment import Dataset
-    from model.features import Modality
+    from model.dataset import Dataset, Modality
     from model.interactions import Interactions
 
 
@@ -34,7 +33,7 @@ class Workspace:
         result["size"] = f"{self.n_users} x {len(self.item_ids)}"
         result["content"] = _sha256(
             pa.table({"item_id": self.item_ids}),
-            *(pq.read_table(paths.embeddings_path(name)) for name in MODALITIES),
+            *(pq.read_table(paths.embeddings_path(name)) for name in modalities()),
         )
         return result
 
@@ -51,11 +50,10 @@ class Workspace:
     @cached_property
     def dataset(self) -> Dataset:
         """On the CPU. A modality that no item has is left out."""
-        from model.experiment import Dataset
-        from model.recommender import Catalogue
+        from model.dataset import Catalogue, Dataset
 
         rows = {item_id: row for row, item_id in enumerate(self.item_ids.to_pylist())}
-        found = (_read_modality(name, rows) for name in MODALITIES)
+        found = (_read_modality(name, rows) for name in modalities())
         splits = {name: _read_split(name, self.n_users, len(rows)) for name in paths.SPLITS}
         catalogue = Catalogue(splits["train"], [m for m in found if m is not None])
         return Dataset(catalogue, splits["validation"], splits["test"])
@@ -74,7 +72,7 @@ def _read_split(name: str, n_users: int, n_items: int) -> Interactions:
 def _read_modality(name: str, rows: Mapping[str, int]) -> Modality | None:
     import torch
 
-    from model.features import Modality
+    from model.dataset import Modality
 
     ids, embeddings = read_embeddings(paths.embeddings_path(name))
     if not ids:

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.features import Modality
+from model.dataset import Catalogue, Modality
 from model.interactions import Interactions
-from model.recommender import Catalogue
 
 # Worker processes are forked from a server that imports what they need, from any folder.
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])

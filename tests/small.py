@@ -1,22 +1,60 @@
 """A small prepared workspace, as `prepare` and `encode` would leave it."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from conftest import random_interactions
+from torch import Tensor
 
-from model.config import Config, Lattice, Mmgcn, Systems, Train
+from model.config import Config, Content, Train, flatten
+from model.embedding import EmbeddingSystem
+from model.experiment import system_class
 from model.interactions import Interactions
+from model.systems import SYSTEMS, options_class
 from pipeline.embeddings import write_embeddings
+from pipeline.experiments.cells import Experiment
 
 USERS, ITEMS = 20, 30
-SMALL = Config(
-    2,
-    Train(dimension=8, epochs=150, batch_size=50, patience=150, learning_rate=0.02),
-    Systems(lattice=Lattice(neighbors=4, feature_dimension=5), mmgcn=Mmgcn(layers=2)),
-)
+PLAIN = Train(
+    dimension=8, epochs=5, batch_size=64, learning_rate=0.01, regularization=1e-4, loss="bpr",
+    temperature=0.1, negatives=1, reject_positives=True, patience=20, missing="skip",
+    layer_weights=(), user_exponent=0.5, item_exponent=0.5,
+    content=Content(single_branch=False, autoencoder=0.0, contrast=0.0, temperature=0.1),
+)  # fmt: skip
+
+
+def _is_network(name: str) -> bool:
+    return issubclass(system_class(name), EmbeddingSystem)
+
+
+EMBEDDING_SYSTEMS = tuple(filter(_is_network, SYSTEMS))
+
+
+def tables(model: EmbeddingSystem) -> tuple[Tensor, Tensor]:
+    """Users and items of a forward pass, in whatever mode the model is."""
+    made = model()
+    return made.users, made.items
+
+
+def config_of(
+    system: str, layers: int = 2, options: Mapping[str, Any] | None = None, **changes: Any
+) -> Config[Any]:
+    """What `system` reads of `PLAIN` parameters with some changed.
+
+    Args:
+        options: the system's own, where they differ from its defaults.
+        changes: top-level parameters, and those of `train`.
+    """
+    top = {"aggregate": "mean", "propagation": "bipartite", "projection": "fixed",
+           "protocol": "validated", "seed": 0, "layers": layers}  # fmt: skip
+    train = replace(PLAIN, **{k: v for k, v in changes.items() if k not in top})
+    values = top | {k: v for k, v in changes.items() if k in top} | flatten(train, "train.")
+    return Config.of(options_class(system)(**(options or {})), values)
 
 
 def splits(seed: int = 0) -> dict[str, Interactions]:
@@ -52,3 +90,21 @@ def write_workspace(root: Path, seed: int = 0) -> None:
             root / f"data/embeddings/{modality}.parquet", ids[first:],
             lambda part, v=vectors: v[part], 6, {"model": modality},
         )  # fmt: skip
+
+
+def small_experiment(
+    system: str, layers: int = 2, seed: int = 0, options: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Experiment:  # fmt: skip
+    """One on `write_workspace`'s data; `changes` as in `config_of`."""
+    settings = {"epochs": 150, "batch_size": 50, "patience": 150, "learning_rate": 0.02} | changes
+    small = {"lattice": {"neighbors": 4, "feature_dimension": 5}, "mmgcn": {"layers": 2}}
+    config = config_of(system, layers, small.get(system, {}) | dict(options or {}), **settings)
+    read = config.options.reads
+    return Experiment(
+        system,
+        config,
+        layers if "layers" in read else None,
+        seed if "seed" in read else None,
+        "cpu",
+    )

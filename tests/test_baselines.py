@@ -1,32 +1,20 @@
 """The systems beside late fusion against dense float64 references, written from their equations."""
 
-from typing import Any
-
 import pytest
 import torch
 from conftest import catalogue_of, random_interactions
-from test_variants import build, modalities
+from small import config_of, tables
+from test_systems import build, fitter_of, modalities
 from torch import Tensor
 
-from model.config import (
-    MISSING,
-    Config,
-    Early,
-    Lattice,
-    Mmgcn,
-    Mmlgcn,
-    Systems,
-    Train,
-    Vbpr,
-)
-from model.features import Modality
-from model.fitting import Fitter
+from model.config import MISSING
+from model.dataset import Modality
+from model.experiment import system_class
 from model.interactions import Interactions
 from model.metrics import SELECTION, evaluate
 from model.sampling import Batch
 from model.sparse import Pattern
-from model.variants import variant_class
-from model.variants.lattice import nearest
+from model.systems.lattice import nearest
 
 U, I, D = 20, 30, 8  # noqa: E741
 
@@ -44,7 +32,7 @@ def weights(model: torch.nn.Module) -> dict[str, Tensor]:
 
 def final(model: torch.nn.Module) -> tuple[Tensor, Tensor]:
     with torch.inference_mode():
-        users, items = model.eval()()
+        users, items = tables(model.eval())
     return users.double(), items.double()
 
 
@@ -94,8 +82,8 @@ def treated(modality: Modality, missing: str) -> tuple[Tensor, list[bool]]:
 @pytest.mark.parametrize("aggregate", ["mean", "max"])
 @pytest.mark.parametrize("missing", MISSING)
 def test_early(train: Interactions, aggregate: str, missing: str) -> None:
-    options = Early(dropout=0.4, contrast=0.7, temperature=0.3)
-    model = build("early", train, 2, aggregate=aggregate, early=options, missing=missing)
+    options = dict(dropout=0.4, contrast=0.7, temperature=0.3)
+    model = build("early", train, 2, aggregate=aggregate, options=options, missing=missing)
     w, made = weights(model), modalities(2, I)
     table = torch.cat([w["user_embedding"], w["item_embedding"]])
     users, e = lightgcn(train, table, 2)
@@ -119,13 +107,11 @@ def test_early(train: Interactions, aggregate: str, missing: str) -> None:
 
     # The symmetric NCE over the unique items of a batch that have content.
     batch = batch_of(train)
-    model()
     with torch.inference_mode():
-        tables = model.eval()()
-        nce = float(model.auxiliary_loss(*tables, batch))
+        nce = float(model.auxiliary(model.eval()(), batch))
     has = torch.stack([m.present for m in made]).any(0)
     rows = [i for i in batch.items.unique().tolist() if has[i]]
-    s = unit(e[rows]) @ unit(content[rows]).T / options.temperature
+    s = unit(e[rows]) @ unit(content[rows]).T / 0.3
     loss = 0.0
     for r in range(len(rows)):
         loss += float(s[r].logsumexp(0) - s[r, r] + s[:, r].logsumexp(0) - s[r, r])
@@ -133,17 +119,17 @@ def test_early(train: Interactions, aggregate: str, missing: str) -> None:
 
 
 def test_early_drops_out_only_while_training(train: Interactions) -> None:
-    model = build("early", train, 2, early=Early(dropout=0.5))
+    model = build("early", train, 2, options=dict(dropout=0.5))
     with torch.inference_mode():
         torch.manual_seed(0)
-        first, second = model.train()()[1], model()[1]
+        first, second = model.train()().items, model().items
         assert not torch.allclose(first, second)
-        assert torch.equal(model.eval()()[1], model()[1])
+        assert torch.equal(model.eval()().items, model().items)
 
 
 def test_early_drops_out_what_each_layer_multiplies(train: Interactions) -> None:
     """W_out and W_agg set to let one part through each: half of it is zero, half is doubled."""
-    model = build("early", train, 1, dimension=64, early=Early(dropout=0.5)).train()
+    model = build("early", train, 1, dimension=64, options=dict(dropout=0.5)).train()
     with torch.no_grad():
         for layer in (model.w_out, model.w_agg):
             layer.bias.zero_()
@@ -158,7 +144,7 @@ def test_early_drops_out_what_each_layer_multiplies(train: Interactions) -> None
             (1, model.projection()[0].double()),
         ):
             model.w_out.weight.zero_()[:, 64 * part : 64 * (part + 1)] = torch.eye(64)
-            items, rows = model()[1].double(), modalities(1, I)[0].present
+            items, rows = model().items.double(), modalities(1, I)[0].present
             ratio = (items / whole)[rows]
             expected = (0, 2) if part == 0 else (0, 4)  # the content passes two layers
             assert all(min(abs(r - e) for e in expected) < 1e-3 for r in ratio.flatten().tolist())
@@ -171,7 +157,7 @@ def test_early_drops_out_what_each_layer_multiplies(train: Interactions) -> None
 
 @pytest.mark.parametrize("output_layer", [True, False])
 def test_mmlgcn(train: Interactions, output_layer: bool) -> None:
-    model = build("mmlgcn", train, 3, mmlgcn=Mmlgcn(output_layer=output_layer))
+    model = build("mmlgcn", train, 3, options=dict(output_layer=output_layer))
     w = weights(model)
     parts = []
     for j in range(3):
@@ -217,8 +203,8 @@ def test_mmlgcn_starts_from_the_modalities(train: Interactions, missing: str) ->
 @pytest.mark.parametrize("negatives", [1, 3])
 @pytest.mark.parametrize("missing", MISSING)
 def test_vbpr(train: Interactions, count: int, negatives: int, missing: str) -> None:
-    options = Vbpr(regularization=0.3, bias_regularization=0.2, content_regularization=0.1)
-    model = build("vbpr", train, count, vbpr=options, missing=missing)
+    options = dict(regularization=0.3, bias_regularization=0.2, content_regularization=0.1)
+    model = build("vbpr", train, count, options=options, missing=missing)
     with torch.no_grad():
         model.bias.normal_()
     w = weights(model)
@@ -244,12 +230,12 @@ def test_vbpr(train: Interactions, count: int, negatives: int, missing: str) -> 
             penalty += (0.1 * biases[0] + 0.01 * biases[1]) / negatives
     if count:
         penalty += 0.05 * float((w["content"] ** 2).sum() + (w["content_bias"] ** 2).sum())
-    got = model.auxiliary_loss(*model(), batch)
+    got = model.auxiliary(model(), batch)
     assert got.item() == pytest.approx(penalty / 40, rel=1e-5)
 
 
 def test_vbpr_has_a_learning_rate_of_its_own(train: Interactions) -> None:
-    model = build("vbpr", train, 1, vbpr=Vbpr(learning_rate=0.007), learning_rate=0.5)
+    model = build("vbpr", train, 1, options=dict(learning_rate=0.007), learning_rate=0.5)
     assert model.learning_rate(1) == model.learning_rate(90) == 0.007
 
 
@@ -268,8 +254,8 @@ def neighbour_mean(train: Interactions) -> Tensor:
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("missing", MISSING)
 def test_mmgcn(train: Interactions, layers: int, missing: str) -> None:
-    options = Mmgcn(layers=layers, regularization=0.5)
-    model = build("mmgcn", train, 3, mmgcn=options, missing=missing)
+    options = dict(layers=layers, regularization=0.5)
+    model = build("mmgcn", train, 3, options=options, missing=missing)
     w, made = weights(model), modalities(3, I)
     ids = torch.cat([w["user_id"], w["item_id"]])
     mean = neighbour_mean(train)
@@ -296,7 +282,7 @@ def test_mmgcn(train: Interactions, layers: int, missing: str) -> None:
     expected = torch.stack([w["user_id"][u] ** 2 for u in batch.users]).mean()
     expected += torch.stack([w["item_id"][i] ** 2 for i in batch.items.flatten()]).mean()
     expected += sum((w[f"networks.{m}.preference"] ** 2).mean() for m in range(3)) / 3
-    got = model.auxiliary_loss(*model(), batch)
+    got = model.auxiliary(model(), batch)
     assert got.item() == pytest.approx(0.5 * expected.item(), rel=1e-5)
 
 
@@ -334,8 +320,8 @@ def test_lattice(
     train: Interactions, count: int, layers: int, negatives: int, missing: str
 ) -> None:
     k = 4
-    options = Lattice(neighbors=k, layers=layers, feature_dimension=5, frozen_weight=0.7)
-    model = build("lattice", train, count, lattice=options, missing=missing)
+    options = dict(neighbors=k, layers=layers, feature_dimension=5, frozen_weight=0.7)
+    model = build("lattice", train, count, options=options, missing=missing)
     if count > 1:
         with torch.no_grad():
             model.logits.copy_(torch.tensor([0.3, -1.0, 0.8]))
@@ -371,13 +357,13 @@ def test_lattice(
         for j in drawn:
             rows = users[u], items[i], items[j]
             squares += sum(float(row.square().sum()) for row in rows) / negatives
-    got = model.auxiliary_loss(*model(), batch)
+    got = model.auxiliary(model(), batch)
     assert got.item() == pytest.approx(1e-5 * squares / 80, rel=1e-4)
 
 
 def test_lattice_learns_its_graph(train: Interactions) -> None:
     """The gradient of the transform and of the modalities' weights is the finite difference."""
-    model = build("lattice", train, 2, lattice=Lattice(neighbors=4, rebuild="epoch"))
+    model = build("lattice", train, 2, options=dict(neighbors=4, rebuild="epoch"))
     model = model.double()
     model()
     coefficients = torch.randn(I, D, dtype=torch.float64)
@@ -385,7 +371,7 @@ def test_lattice_learns_its_graph(train: Interactions) -> None:
     parameters = dict(model.named_parameters())
 
     def loss() -> Tensor:
-        return (model()[1] * coefficients).sum()
+        return (model().items * coefficients).sum()
 
     loss().backward()
     for name in names:
@@ -405,7 +391,7 @@ def test_lattice_learns_its_graph(train: Interactions) -> None:
 
 def test_lattice_has_a_schedule_of_its_own(train: Interactions) -> None:
     """The official code multiplies by 0.96^(e / 50) after e epochs, fractions included."""
-    model = build("lattice", train, 1, lattice=Lattice(learning_rate=0.3, decay=0.5))
+    model = build("lattice", train, 1, options=dict(learning_rate=0.3, decay=0.5))
     for epoch, expected in ((1, 0.3), (26, 0.3 * 0.5**0.5), (51, 0.15), (60, 0.15 * 0.5**0.18)):
         assert model.learning_rate(epoch) == pytest.approx(expected, rel=1e-12)
 
@@ -415,9 +401,8 @@ def test_lattice_survives_negative_similarities(train: Interactions) -> None:
     x = torch.eye(I, 2)[torch.arange(I) % 2] * (1 - 2 * (torch.arange(I)[:, None] % 4 // 2))
     content = Modality("text", x, torch.ones(I, dtype=torch.bool))
     pattern = nearest(unit(x), content.present, I)
-    model = variant_class("lattice")(
-        catalogue_of(train, content),
-        Config(2, Train(dimension=D), Systems(lattice=Lattice(neighbors=I))),
+    model = system_class("lattice")(
+        catalogue_of(train, content), config_of("lattice", options={"neighbors": I})
     )
     values = model.graphs[0].frozen.values
     assert len(pattern.columns) == I * I and (values >= 0).all() and values.isfinite().all()
@@ -429,10 +414,11 @@ def test_lattice_is_evaluated_as_it_was_when_best(train: Interactions, rebuild: 
     validation = random_interactions(U, I, 60, 5)
     model = build(
         "lattice", train, 2, dimension=16, epochs=30, patience=30, batch_size=16,
-        lattice=Lattice(neighbors=4, learning_rate=0.05, frozen_weight=0.0, rebuild=rebuild),
+        options=dict(neighbors=4, learning_rate=0.05, frozen_weight=0.0, rebuild=rebuild),
     )  # fmt: skip
-    fit = Fitter(model, train, validation, model.config, 0).run()
-    now = evaluate(lambda u: fit.users[u] @ fit.items.T, seen=train, relevant=validation).values()[
+    fit = fitter_of(model, train, validation).run()
+    users, items = model.embeddings()
+    now = evaluate(lambda u: users[u] @ items.T, seen=train, relevant=validation).values()[
         SELECTION
     ]
     best = max(row["ndcg@10"] for row in fit.history)
@@ -443,15 +429,15 @@ def test_lattice_is_evaluated_as_it_was_when_best(train: Interactions, rebuild: 
 @torch.inference_mode()
 def test_lattice_rebuilds_when_asked(train: Interactions) -> None:
     for rebuild, follows in (("epoch", False), ("step", True)):
-        model = build("lattice", train, 1, lattice=Lattice(neighbors=4, rebuild=rebuild))
+        model = build("lattice", train, 1, options=dict(neighbors=4, rebuild=rebuild))
         model.begin_epoch()
         model()
         model.graphs[0].transform.weight.normal_()
-        within = model()[1]
-        evaluated = model.eval()()[1]
-        still = model.train()()[1]
+        within = model().items
+        evaluated = model.eval()().items
+        still = model.train()().items
         model.begin_epoch()
-        anew = model()[1]
+        anew = model().items
         assert torch.equal(within, still) and torch.equal(evaluated, anew)
         assert torch.equal(within, anew) == follows
 
@@ -470,13 +456,13 @@ def test_nearest_in_blocks_and_among_few() -> None:
     assert len(nearest(x, torch.zeros(40, dtype=torch.bool), 5).columns) == 0
 
 
-@pytest.mark.parametrize("variant", ["early", "mmlgcn", "vbpr", "mmgcn", "lattice"])
+@pytest.mark.parametrize("system", ["early", "mmlgcn", "vbpr", "mmgcn", "lattice"])
 def test_a_modality_that_nobody_has_changes_nothing_to_nan(
-    variant: str, train: Interactions
+    system: str, train: Interactions
 ) -> None:
     nobody = Modality("text", torch.zeros(I, 5), torch.zeros(I, dtype=torch.bool))
     for missing in ("skip", "zero", "mean"):
-        settings: dict[str, Any] = {"dimension": D, "missing": missing}
-        model = variant_class(variant)(catalogue_of(train, nobody), Config(2, Train(**settings)))
-        for table in model():
+        config = config_of(system, missing=missing)
+        model = system_class(system)(catalogue_of(train, nobody), config)
+        for table in tables(model):
             assert table.isfinite().all()

@@ -19,9 +19,9 @@ from pipeline import cache as cli
 from pipeline import encode as stage
 from pipeline import params, paths
 from pipeline.embeddings import read_embeddings
+from pipeline.encoding.vectors import VectorCache, fingerprint
 from pipeline.files import InputError
 from pipeline.prepare import prepare
-from pipeline.vectors import VectorCache, fingerprint
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,5 +1,6 @@
 """Fitted models by content: what a cell depends on, and that nothing is fitted twice."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -12,28 +13,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from small import ITEMS, SMALL, USERS, splits, write_workspace
+from small import ITEMS, PLAIN, USERS, small_experiment, splits, write_workspace
 
-from model.config import FITTING, Content, Lattice, Systems, Train
-from model.experiment import evaluate_splits, fitter_of
-from model.variants import VARIANTS, variant_class
-from pipeline import cells, checkpoint, paths, study, train
+from model.config import SystemOptions, flatten
+from model.experiment import build, evaluate_splits, system_class
+from model.metrics import SELECTION
+from model.system import Run
+from model.systems import SYSTEMS, module_of, options_class
 from pipeline import params as stage_params
-from pipeline.cells import Experiment, cell_of
+from pipeline import paths, study, train
 from pipeline.embeddings import read_embeddings, write_embeddings
+from pipeline.experiments import cells, checkpoint
+from pipeline.experiments.cells import Experiment, cell_of, grid_of
 from pipeline.files import InputError
+from pipeline.fingerprint import closure
 from pipeline.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
-FAST = replace(SMALL, train=replace(SMALL.train, epochs=3, patience=3))
 
 
 def experiment(system: str = "frozen", seed: int = 0, **changes: Any) -> Experiment:
-    """Of `FAST`; `changes` go to Config or Train."""
-    top = {k: v for k, v in changes.items() if hasattr(FAST, k)}
-    below = {k: v for k, v in changes.items() if k not in top}
-    config = replace(FAST, train=replace(FAST.train, **below), **top)
-    return Experiment(system, config.layers, config.for_system(system), seed, "cpu")
+    """A fast one; `changes` as in `small.config_of`."""
+    return small_experiment(system, seed=seed, **{"epochs": 3, "patience": 3} | changes)
 
 
 @pytest.fixture
@@ -77,21 +78,21 @@ def test_the_dataset_is_what_the_files_say(here: Path) -> None:
 
 
 def test_a_cell_is_fitted_once_and_comes_back_whole(here: Path, fits: list[str]) -> None:
-    for system in VARIANTS:
+    for system in SYSTEMS:
         first = cell_of(experiment(system), Workspace())
         again = cell_of(experiment(system), Workspace())
         assert again == first
         e, dataset = first.experiment, first.experiment.dataset(Workspace())
-        fitted = fitter_of(
-            variant_class(system), dataset, e.config, e.seed, torch.device("cpu")
-        ).run()
-        assert first.history == fitted.history and first.best_epoch == fitted.best_epoch
-        with torch.inference_mode():
-            users, items = first.model(Workspace())()
-        assert torch.equal(users, fitted.users) and torch.equal(items, fitted.items)
-        assert first.metrics == evaluate_splits(dataset, users, items)
-        assert (first.alpha is not None) == (system == "alpha")
-    assert len(fits) == len(VARIANTS)
+        model = build(system_class(system), dataset.catalogue, e.config, e.seed)
+        told = model.fit(dataset, Run(e.seed or 0))
+        assert first.history == told.history and first.best_epoch == told.best_epoch
+        everyone = torch.arange(USERS)
+        again_scored = first.model(Workspace()).scorer()(everyone)
+        assert torch.equal(again_scored, model.scorer()(everyone))
+        assert first.results == evaluate_splits(dataset, model.scorer())
+        assert first.diagnostics.keys() == ({"alpha"} if system == "alpha" else set())
+        assert (first.experiment.layers is None) == ("layers" not in options_class(system).reads)
+    assert len(fits) == len(SYSTEMS)
 
 
 def independent_ndcg(users: Any, items: Any, split: str, masked: list[str]) -> float:
@@ -115,107 +116,187 @@ def independent_ndcg(users: Any, items: Any, split: str, masked: list[str]) -> f
 
 def test_nobody_is_recommended_what_an_earlier_split_has(here: Path) -> None:
     cell = cell_of(experiment("none"), Workspace())
-    with torch.inference_mode():
-        users, items = cell.model(Workspace())()
+    users, items = cell.model(Workspace()).embeddings() or ()
     for split, masked in {"validation": ["train"], "test": ["train", "validation"]}.items():
         expected = independent_ndcg(users, items, split, masked)
-        assert cell.metrics[split]["ndcg@10"] == pytest.approx(expected, abs=1e-9)
+        assert cell.value(split, SELECTION) == pytest.approx(expected, abs=1e-9)
     unmasked = independent_ndcg(users, items, "test", ["train"])
-    assert unmasked != pytest.approx(
-        cell.metrics["test"]["ndcg@10"], abs=1e-3
-    )  # or this shows nothing
+    # Or this shows nothing.
+    assert unmasked != pytest.approx(cell.value("test", SELECTION), abs=1e-3)
 
 
 # Another value of every parameter that an experiment can have.
 OTHER: dict[str, Any] = {
     "layers": 1, "aggregate": "max", "propagation": "published", "projection": "learned",
-    "protocol": "published",
+    "protocol": "published", "seed": 1,
     "train.dimension": 4, "train.epochs": 4, "train.batch_size": 40, "train.learning_rate": 0.01,
     "train.regularization": 0.3, "train.loss": "softmax", "train.temperature": 0.7,
     "train.negatives": 2, "train.reject_positives": False, "train.patience": 2,
     "train.missing": "mean", "train.layer_weights": (0.5, 0.2, 0.3), "train.user_exponent": 0.3,
-    "train.item_exponent": 0.4, "train.content": Content(single_branch=True),
+    "train.item_exponent": 0.4, "train.content.single_branch": True,
+    "train.content.autoencoder": 0.5, "train.content.contrast": 0.5,
+    "train.content.temperature": 0.7,
 }  # fmt: skip
 OTHER_OPTIONS: dict[str, Any] = {
     "dropout": 0.4, "contrast": 0.9, "temperature": 0.9, "output_layer": False,
     "learning_rate": 0.03, "regularization": 0.7, "bias_regularization": 0.8,
     "content_regularization": 0.4, "layers": 1, "decay": 0.1, "neighbors": 2,
-    "feature_dimension": 3, "frozen_weight": 0.2, "rebuild": "epoch",
+    "feature_dimension": 3, "frozen_weight": 0.2, "rebuild": "epoch", "content_weight": 2.0,
+    "user_exponent": 0.4, "item_exponent": 0.3, "iterations": 2, "unobserved_weight": 0.7,
+    "frequency_exponent": 0.5, "similarity": "bm25", "shrinkage": 1.0, "k1": 0.2, "b": 0.1,
 }  # fmt: skip
+# What is read only where another parameter has another value than in these tests.
+DORMANT = {"train.temperature", "train.content.temperature"}
+# A fixed projection has nothing that a loss between modalities could move.
+FIXED = {("alpha", "train.content.contrast"), ("equal", "train.content.contrast"),
+         ("frozen", "train.content.contrast"), ("normalized", "train.content.contrast"),
+         ("alpha", "train.content.autoencoder"), ("equal", "train.content.autoencoder"),
+         ("frozen", "train.content.autoencoder"), ("normalized", "train.content.autoencoder"),
+         }  # fmt: skip
+OWN_DORMANT = {("itemknn", "k1"), ("itemknn", "b")}
 
 
 def changed(system: str, key: str) -> Experiment:
-    """`system` with another value of one parameter, given to it whether it reads it or not."""
-    group, _, name = key.rpartition(".")
-    if group == "train":
-        config = replace(FAST, train=replace(FAST.train, **{name: OTHER[key]}))
-    elif group:
-        owner = group.removeprefix("systems.")
-        options = replace(getattr(FAST.systems, owner), **{name: OTHER_OPTIONS[name]})
-        config = replace(FAST, systems=replace(FAST.systems, **{owner: options}))
-    else:
-        config = replace(FAST, **{name: OTHER[key]})
-    return Experiment(system, FAST.layers, config.for_system(system), 0, "cpu")
+    """`system` with another value of one shared parameter, whether it reads it or not."""
+    name, value = key.removeprefix("train."), OTHER[key]
+    if key.startswith("train.content."):
+        content = replace(PLAIN.content, **{name.removeprefix("content."): value})
+        return experiment(system, content=content)
+    return experiment(system, **{name: value})
+
+
+def with_option(system: str, name: str) -> Experiment:
+    return experiment(system, options={name: OTHER_OPTIONS[name]})
 
 
 def test_the_table_of_other_values_is_whole() -> None:
-    named = {f"train.{f.name}" for f in fields(Train)} | {
-        f.name for f in fields(FAST) if f.name not in ("train", "systems")
-    }
-    assert named == OTHER.keys()
+    top = {"aggregate", "layers", "projection", "propagation", "protocol", "seed"}
+    assert flatten(PLAIN, "train.").keys() | top == OTHER.keys()
+    assert {name for system in SYSTEMS for name in own(system)} == OTHER_OPTIONS.keys()
 
 
-OWN = [
-    (system.name, f"systems.{system.name}.{option.name}")
-    for system in fields(Systems)
-    for option in fields(getattr(SMALL.systems, system.name))
-]
-# Parameters that do nothing unless another one has another value.
-DORMANT = {"train.temperature", "systems.lattice.decay"}
+def own(system: str) -> list[str]:
+    return [field.name for field in fields(options_class(system))]
 
 
-GRAPH = {"layers", "propagation", "train.dimension", "train.item_exponent", "train.layer_weights",
-         "train.learning_rate", "train.regularization", "train.user_exponent"}  # fmt: skip
-LATE = GRAPH | {"aggregate", "projection", "train.content", "train.missing"}
-ITS_OWN = {"train.dimension", "train.missing"}
+FIT = {"protocol", "seed", "train.batch_size", "train.dimension", "train.epochs", "train.loss",
+       "train.negatives", "train.patience", "train.reject_positives",
+       "train.temperature"}  # fmt: skip
+GRAPH = FIT | {"layers", "propagation", "train.item_exponent", "train.layer_weights",
+               "train.learning_rate", "train.regularization", "train.user_exponent"}  # fmt: skip
+PROJECTED = GRAPH | {"train.missing"} | {key for key in OTHER if key.startswith("train.content.")}
+LATE = PROJECTED | {"aggregate", "projection"}
 READ = {
     "none": GRAPH, "frozen": LATE, "alpha": LATE, "unfrozen": LATE, "normalized": LATE,
-    "equal": LATE - {"aggregate"}, "early": LATE - {"projection"},
-    "mmlgcn": GRAPH | {"train.missing"}, "vbpr": ITS_OWN, "mmgcn": ITS_OWN, "lattice": ITS_OWN,
+    "equal": LATE - {"aggregate"}, "early": PROJECTED | {"aggregate"},
+    "mmlgcn": GRAPH | {"train.missing"}, "vbpr": FIT | {"train.missing"},
+    "mmgcn": FIT | {"train.missing"}, "lattice": FIT | {"train.missing"},
+    "ials": {"protocol", "seed", "train.dimension", "train.patience"},
+    "random": {"seed"}, "ease": set(), "itemknn": set(), "popularity": set(),
 }  # fmt: skip
+CONTENT = {"frozen", "alpha", "unfrozen", "normalized", "equal", "early", "mmlgcn", "vbpr",
+           "mmgcn", "lattice"}  # fmt: skip
 
 
 def test_what_each_system_reads() -> None:
-    assert {name: getattr(SMALL.systems, name).shared for name in VARIANTS} == READ
-    content = {name: getattr(SMALL.systems, name).content for name in VARIANTS}
-    assert content == dict.fromkeys(VARIANTS, True) | {"none": False}
+    assert {name: options_class(name).reads for name in SYSTEMS} == READ
+    assert {name for name in SYSTEMS if options_class(name)().content} == CONTENT
+    assert options_class("ease")(content_weight=0.1).content  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("system", VARIANTS)
-def test_what_is_declared_and_nothing_else_is_in_the_fingerprint(here: Path, system: str) -> None:
-    print_ = experiment(system).fingerprint(Workspace())
-    shared = getattr(SMALL.systems, system).shared | FITTING
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_options_read_from_the_source_are_the_modules(system: str) -> None:
+    """They are taken from the file without importing it; here is what Python makes of it."""
+    module = importlib.import_module(module_of(system))
+    declared, real = options_class(system), module.Options
+    assert issubclass(real, SystemOptions) and (declared.reads, declared.unread) == (
+        real.reads, real.unread,
+    )  # fmt: skip
+    assert declared().content == real().content
+
+    def described(cls: type[Any]) -> list[tuple[str, Any]]:
+        return [(field.name, field.default) for field in fields(cls)]
+
+    assert described(declared) == described(real)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_what_is_read_and_nothing_else_is_in_the_fingerprint(here: Path, system: str) -> None:
+    base = experiment(system)
+    print_ = base.fingerprint(Workspace())
     for key in OTHER:
-        assert (changed(system, key).fingerprint(Workspace()) != print_) == (key in shared), key
-    for owner, key in OWN:
-        assert (changed(system, key).fingerprint(Workspace()) != print_) == (owner == system), key
+        if key == "seed":
+            now = experiment(system, seed=1).fingerprint(Workspace())
+        else:
+            now = changed(system, key).fingerprint(Workspace())
+        assert (now != print_) == (key in READ[system] - DORMANT), key
+    for name in own(system):
+        now = with_option(system, name).fingerprint(Workspace())
+        assert (now != print_) == ((system, name) not in OWN_DORMANT), name
 
 
-@pytest.mark.parametrize("system", VARIANTS)
+@pytest.mark.parametrize(
+    ("system", "base", "unread"),
+    [
+        ("none", {"protocol": "published"}, {"reject_positives": False, "patience": 1}),
+        ("none", {"propagation": "published"},
+         {"layer_weights": (1.0, 2.0, 3.0), "user_exponent": 0.2, "item_exponent": 0.1}),
+        ("frozen", {"layers": 0}, {"user_exponent": 0.2, "item_exponent": 0.1}),
+        ("vbpr", {"loss": "bpr"}, {"temperature": 0.9}),
+        ("itemknn", {"options": {"similarity": "bm25"}},
+         {"options": {"similarity": "bm25", "shrinkage": 9.0}}),
+        ("early", {"options": {"contrast": 0.0}},
+         {"options": {"contrast": 0.0, "temperature": 0.9}}),
+    ],
+)  # fmt: skip
+def test_what_a_value_silences_is_not_in_the_fingerprint(
+    here: Path, system: str, base: dict[str, Any], unread: dict[str, Any]
+) -> None:
+    first = experiment(system, **base)
+    for name, value in unread.items():
+        other = experiment(system, **base | {name: value})
+        assert other.fingerprint(Workspace()) == first.fingerprint(Workspace()), name
+    assert cell_of(first, Workspace()).fresh
+    assert not cell_of(experiment(system, **base | unread), Workspace()).fresh
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_what_is_declared_changes_the_result(here: Path, system: str) -> None:
     """A parameter that a system declares to read is read."""
     base = cell_of(experiment(system), Workspace())
-    keys = [k for k in OTHER if k in getattr(SMALL.systems, system).shared | FITTING]
-    for key in [*keys, *(key for owner, key in OWN if owner == system)]:
-        if key in DORMANT:
-            continue
-        cell = cell_of(changed(system, key), Workspace())
+    others = {key: changed(system, key) for key in READ[system] - DORMANT - {"seed"}}
+    if "seed" in READ[system]:
+        others["seed"] = experiment(system, seed=1)
+    others |= {n: with_option(system, n) for n in own(system) if (system, n) not in OWN_DORMANT}
+    for key, other in others.items():
+        cell = cell_of(other, Workspace())
         assert cell.path != base.path
-        if key == "train.patience":
-            continue  # only of longer fits
-        assert [r["train_loss"] for r in cell.history] != [
-            r["train_loss"] for r in base.history
-        ] or (cell.metrics != base.metrics), key
+        # Patience counts only in longer fits, decay after the first epoch.
+        if key not in ("train.patience", "decay") and (system, key) not in FIXED:
+            assert cell.path.read_bytes() != base.path.read_bytes(), key
+            assert scores(cell) != scores(base) or cell.history != base.history, key
+
+
+def scores(cell: Any) -> list[float]:
+    return cell.model(Workspace()).scorer()(torch.arange(USERS)).flatten().tolist()  # type: ignore[no-any-return]
+
+
+def test_a_system_is_given_what_it_declares_and_no_more() -> None:
+    config = experiment("vbpr").config
+    for read in (lambda: config.layers, lambda: config.train.learning_rate,
+                 lambda: config.train.content.contrast):  # fmt: skip
+        with pytest.raises(AttributeError, match="declare to read"):
+            read()
+    assert experiment("vbpr", layers=3) == replace(experiment("vbpr"))
+
+
+def test_a_study_has_no_copies(here: Path) -> None:
+    params = stage_params.load(ROOT / "params.yaml")
+    study = replace(params.study, layers=[0, 2], seeds=[1, 2, 3])
+    params = replace(params, study=study)
+    assert grid_of(params, "frozen") == [(k, s) for k in (0, 2) for s in (1, 2, 3)]
+    assert grid_of(params, "vbpr") == [(None, 1), (None, 2), (None, 3)]
+    assert grid_of(params, "ease") == [(None, None)]
 
 
 def rewrite(path: Path, table: pa.Table) -> None:
@@ -289,13 +370,11 @@ def test_seed_code_library_and_device_count(here: Path, monkeypatch: pytest.Monk
 
 def test_a_systems_code_is_its_own() -> None:
     """What one system alone runs is in no other's fingerprint; what fits them all is in each."""
-    from model.variants import module_of
-    from pipeline.fingerprint import closure
-
-    of = {s: closure([module_of(s), "model.experiment"]) - {"model.config"} for s in VARIANTS}
+    of = {s: closure([module_of(s), "model.experiment"]) - {*cells.DECLARATIONS} for s in SYSTEMS}
     for system, modules in of.items():
-        assert {m for m in modules if m.startswith("model.variants")} == {module_of(system)}
-        assert {"model.fitting", "model.metrics", "model.sampling", "model.sparse"} <= modules
+        assert {m for m in modules if m.startswith("model.systems")} == {module_of(system)}
+        assert {"model.metrics", "model.system"} <= modules
+        assert ("model.fitting" in modules) == ("train.loss" in READ[system])
     assert "model.fusion" in of["frozen"] and "model.fusion" not in of["none"] | of["vbpr"]
 
 
@@ -303,22 +382,22 @@ def test_a_fit_that_diverges_says_what_to_try_and_keeps_nothing(here: Path) -> N
     for system in ("none", "frozen"):
         with pytest.raises(InputError) as error:
             cell_of(experiment(system, learning_rate=1e20), Workspace())
-        assert re.search(rf"{system} K=2 0 diverged: epoch \d", str(error.value))
+        assert re.search(rf"{system} K=2 seed 0 diverged: epoch \d", str(error.value))
         assert "lower train.learning_rate (1e+20)" in str(error.value)
     text = paths.embeddings_path("text")
     ids, _ = read_embeddings(text)
     huge = np.random.default_rng(0).normal(size=(len(ids), 400)).astype(np.float32)
     huge[3:9] = 3e38
     write_embeddings(text, ids, lambda p: huge[p], 400, {})
-    wide = replace(FAST.systems, lattice=Lattice(feature_dimension=64))
+    wide = {"lattice": {"feature_dimension": 64}}
     for system in ("vbpr", "lattice"):
         with pytest.raises(InputError) as error:
-            cell_of(experiment(system, systems=wide), Workspace())
+            cell_of(experiment(system, options=wide.get(system)), Workspace())
         assert f"lower systems.{system}.learning_rate" in str(error.value)
         assert "text 3e+38" in str(error.value)
     assert not [p for p in here.glob(".cache/**/*") if p.is_file()]
     # Where vectors are normalised first, any finite length will do.
-    assert cell_of(experiment("frozen"), Workspace()).metrics["test"]["ndcg@10"] > 0
+    assert (cell_of(experiment("frozen"), Workspace()).value("test", SELECTION) or 0) > 0
 
 
 def test_a_cut_off_fit_is_taken_up_and_its_state_removed(
@@ -349,12 +428,12 @@ def test_a_cut_off_fit_is_taken_up_and_its_state_removed(
 
 
 def run_stages(params: stage_params.Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`train`, then the study of each variant, in this process."""
+    """`train`, then the study of each system, in this process."""
     for stage in (train, study):
         monkeypatch.setattr(stage, "load", lambda: params)
     train.main()
-    for variant in params.study.variants:
-        monkeypatch.setattr(sys, "argv", ["study", variant])
+    for system in params.study.systems:
+        monkeypatch.setattr(sys, "argv", ["study", system])
         study.main()
 
 
@@ -365,7 +444,7 @@ def test_train_and_studies_fit_nothing_twice(
     small = replace(
         whole, device="cpu", fusion="frozen", layers=1, seed=4,
         train=replace(whole.train, dimension=4, epochs=2),
-        study=replace(whole.study, variants=["none", "frozen"], layers=[0, 1], seeds=[3, 4]),
+        study=replace(whole.study, systems=["none", "frozen"], layers=[0, 1], seeds=[3, 4]),
     )  # fmt: skip
     run_stages(small, monkeypatch)
     assert len(fits) == len(set(fits)) == 8  # train's own is one of the study's
@@ -374,27 +453,29 @@ def test_train_and_studies_fit_nothing_twice(
     assert not fits
     more = replace(small, study=replace(small.study, seeds=[3, 4, 5]))
     run_stages(more, monkeypatch)
-    assert sorted(fits) == ["frozen K=0 5", "frozen K=1 5", "none K=0 5", "none K=1 5"]
+    assert sorted(fits) == [
+        "frozen K=0 seed 5", "frozen K=1 seed 5", "none K=0 seed 5", "none K=1 seed 5",
+    ]  # fmt: skip
     fits.clear()
     run_stages(replace(more, aggregate="max"), monkeypatch)
     assert len(fits) == 6 and all(label.startswith("frozen") for label in fits)
     fits.clear()
-    options = replace(more.systems.lattice, neighbors=3)
-    run_stages(replace(more, systems=replace(more.systems, lattice=options)), monkeypatch)
+    options = replace(more.systems["lattice"], neighbors=3)
+    run_stages(replace(more, systems=more.systems | {"lattice": options}), monkeypatch)
     assert not fits
 
 
 def test_nothing_to_fit_imports_no_torch(here: Path) -> None:
-    cell_of(experiment("alpha"), Workspace())
+    whole = stage_params.load(ROOT / "params.yaml")
+    cell_of(Experiment.of(whole, "ease", None, None), Workspace())
     code = (
-        "import sys; sys.path.insert(0, 'TESTS')\n"
-        "from model.config import Config, Lattice, Mmgcn, Systems, Train\n"
-        "from pipeline.cells import Experiment, cell_of\n"
+        "import sys\n"
+        "from pipeline import params\n"
+        "from pipeline.experiments.cells import Experiment, cell_of\n"
         "from pipeline.workspace import Workspace\n"
-        "config = Config(2, Train(dimension=8, epochs=3, batch_size=50, patience=3,"
-        " learning_rate=0.02))\n"
-        "print(cell_of(Experiment('alpha', 2, config.for_system('alpha'), 0, 'cpu'), Workspace())"
-        ".metrics['test']['ndcg@10'], 'torch' in sys.modules)\n"
+        f"whole = params.load(params.Path({str(ROOT / 'params.yaml')!r}))\n"
+        "cell = cell_of(Experiment.of(whole, 'ease', None, None), Workspace())\n"
+        "print(cell.results[0]['value'], cell.fresh, 'torch' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.endswith("False\n"), done.stderr
+    assert done.stdout.endswith("False False\n"), done.stderr

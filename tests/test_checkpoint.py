@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import catalogue_of, random_interactions
+from small import config_of
 
-from model.config import Config, Train
-from model.features import Modality
-from model.fitting import Fitter, State
-from model.variants import variant_class
-from pipeline import checkpoint as module
-from pipeline.checkpoint import Checkpoint
+from model.dataset import Dataset, Modality
+from model.experiment import system_class
+from model.fitting import Fitter
+from model.system import Run, Snapshot
+from pipeline.experiments import checkpoint as module
+from pipeline.experiments.checkpoint import Checkpoint
 
-CONFIG = Config(2, Train(dimension=8, epochs=6, batch_size=50, patience=6))
+CONFIG = config_of("frozen", epochs=6, batch_size=50, patience=6)
 
 
 @pytest.fixture(autouse=True)
@@ -26,22 +27,23 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SECONDS_BETWEEN", 0.0)
 
 
-def cut_off(kept: Checkpoint) -> State:
+def cut_off(kept: Checkpoint) -> Snapshot:
     """Leave the state of a fit cut off after its third epoch."""
     train, validation = random_interactions(20, 30, 150, 0), random_interactions(20, 30, 50, 9)
     content = Modality("text", torch.ones(30, 3), torch.ones(30, dtype=torch.bool))
     torch.manual_seed(0)
-    model = variant_class("frozen")(catalogue_of(train, content), CONFIG)
-    fitter = Fitter(model, train, validation, CONFIG, 0)
+    catalogue = catalogue_of(train, content)
+    model = system_class("frozen")(catalogue, CONFIG)
 
-    def save(state: State) -> None:
-        kept.save(state)
-        if len(state.history) == 3:
+    def save(snapshot: Snapshot) -> None:
+        kept.save(snapshot)
+        if len(snapshot.history) == 3:
             raise KeyboardInterrupt
 
+    fitter = Fitter(model, Dataset(catalogue, validation, validation), Run(save=save))  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
-        fitter.run(save=save)
-    return fitter.state()
+        fitter.run()
+    return fitter.snapshot()
 
 
 def test_a_saved_state_comes_back_whole(tmp_path: Path) -> None:
@@ -78,9 +80,9 @@ CHILD = """
 import sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from pipeline import checkpoint
-from small import SMALL, write_workspace
-from pipeline.cells import Experiment, cell_of
+from pipeline.experiments import checkpoint
+from small import small_experiment, write_workspace
+from pipeline.experiments.cells import cell_of
 from pipeline.workspace import Workspace
 checkpoint.SECONDS_BETWEEN = 0.0
 old = checkpoint.Checkpoint.load
@@ -89,7 +91,7 @@ def load(self):
     print("start", len(state.history) if state else 0, flush=True)
     return state
 checkpoint.Checkpoint.load = load
-cell = cell_of(Experiment("alpha", 2, SMALL.for_system("alpha"), 0, "cpu"), Workspace())
+cell = cell_of(small_experiment("alpha"), Workspace())
 print(cell.path.name, flush=True)
 """
 

@@ -11,7 +11,7 @@ import pytest
 from dvc.repo import Repo
 
 from encoders import encoder_classes
-from model.variants import VARIANTS
+from model.systems import SYSTEMS
 from pipeline.files import InputError
 from pipeline.params import load
 
@@ -79,10 +79,12 @@ def entry_points(stage: str) -> list[str]:
     points = [f"pipeline.{kind}"]
     if kind == "encode":
         points += [f"encoders.{n}" for n, c in encoder_classes().items() if c.modality == item]
+    elif kind == "prepare":
+        points += [f"encoders.{name}" for name in encoder_classes()]
     elif kind == "study":
-        points.append(f"model.variants.{item}")
+        points.append(f"model.systems.{item}")
     elif kind == "train":
-        points += [f"model.variants.{name}" for name in VARIANTS]
+        points += [f"model.systems.{name}" for name in SYSTEMS]
     return points
 
 

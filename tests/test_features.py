@@ -11,6 +11,7 @@ import pytest
 from pipeline import encode as stage
 from pipeline import params, paths
 from pipeline.embeddings import read_embeddings
+from pipeline.encoding import ready_made
 from pipeline.features import read_features
 from pipeline.files import InputError
 from pipeline.prepare import prepare
@@ -69,7 +70,7 @@ def test_features_come_before_raw_media(project):
 
 
 def test_rows_are_looked_at_in_steps(project, monkeypatch):
-    monkeypatch.setattr(stage, "STEP", 3)
+    monkeypatch.setattr(ready_made, "STEP", 3)
     matrix = np.arange(8.0).reshape(4, 2)
     matrix[3] = np.nan
     np.save("raw/features/image.npy", matrix)

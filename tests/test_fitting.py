@@ -1,54 +1,68 @@
 """Selection by validation, the published protocol, exact resumption, losses."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from conftest import catalogue_of, random_interactions
+from small import EMBEDDING_SYSTEMS, config_of, tables
 
 from model.adam import Adam
-from model.config import Config, Early, Lattice, Mmgcn, Systems, Train, Vbpr
-from model.features import Modality
-from model.fitting import Diverged, Fit, Fitter, State
+from model.dataset import Dataset, Modality
+from model.embedding import EmbeddingSystem
+from model.experiment import system_class
+from model.fitting import Fitter
 from model.interactions import Interactions
 from model.losses import bpr, info_nce, sampled_softmax
 from model.metrics import KS, METRICS, SELECTION, evaluate
-from model.recommender import Recommender
+from model.objective import SquaredNorm
 from model.sampling import Batch
-from model.variants import VARIANTS, variant_class
+from model.system import Diverged, Fit, Run, Snapshot
 
-SETTINGS = Train(
-    dimension=8, epochs=60, batch_size=50, learning_rate=0.02, regularization=0.0, patience=5
-)
-CONFIG = Config(1, SETTINGS, Systems(early=Early(dropout=0.5)))
+SETTINGS: dict[str, Any] = {
+    "layers": 1, "epochs": 60, "batch_size": 50, "learning_rate": 0.02, "regularization": 0.0,
+    "patience": 5, "options": {},
+}  # fmt: skip
 
 
 def data() -> tuple[Interactions, Interactions]:
     return random_interactions(20, 30, 150, 0), random_interactions(20, 30, 50, 1)
 
 
-def fitter_of(config: Config, variant: str = "none") -> Fitter:
+def fitter_of(system: str = "none", run: Run | None = None, **changes: Any) -> Fitter:
     train, validation = data()
     generator = torch.Generator().manual_seed(0)
     content = Modality("text", torch.randn(30, 5, generator=generator), torch.arange(30) > 3)
     torch.manual_seed(0)
-    model = variant_class(variant)(catalogue_of(train, content), config)
-    return Fitter(model, train, validation, config, seed=0)
+    catalogue = catalogue_of(train, content)
+    model = system_class(system)(catalogue, config_of(system, **{**SETTINGS, **changes}))
+    return Fitter(model, Dataset(catalogue, validation, validation), run or Run())  # type: ignore[arg-type]
 
 
-def fitted(config: Config) -> tuple[Recommender, Fit]:
-    fitter = fitter_of(config)
-    return fitter.model, fitter.run()
+def fitter_on(
+    train: Interactions, validation: Interactions, seed: int = 0, **changes: Any
+) -> Fitter:
+    """LightGCN on other interactions."""
+    torch.manual_seed(0)
+    catalogue = catalogue_of(train)
+    model = system_class("none")(catalogue, config_of("none", **{**SETTINGS, **changes}))
+    return Fitter(model, Dataset(catalogue, validation, validation), Run(seed))  # type: ignore[arg-type]
+
+
+def fitted(**changes: Any) -> tuple[EmbeddingSystem, Fit]:
+    fitter = fitter_of(**changes)
+    return fitter.system, fitter.run()
 
 
 def test_keeps_the_best_epoch_and_stops_patience_later() -> None:
-    model, result = fitted(CONFIG)
+    model, result = fitted()
     train, validation = data()
     ndcg = [row["ndcg@10"] for row in result.history]
     assert result.best_epoch == ndcg.index(max(ndcg)) + 1
     assert len(ndcg) == min(60, result.best_epoch + 5)
     with torch.inference_mode():
-        users, items = model()
+        users, items = tables(model)
     now = evaluate(lambda u: users[u] @ items.T, seen=train, relevant=validation).values()[
         SELECTION
     ]
@@ -56,17 +70,16 @@ def test_keeps_the_best_epoch_and_stops_patience_later() -> None:
 
 
 def test_of_equal_epochs_the_first_is_kept() -> None:
-    _, result = fitted(replace(CONFIG, train=replace(SETTINGS, learning_rate=1e-30, patience=3)))
+    _, result = fitted(learning_rate=1e-30, patience=3)
     assert len({row["ndcg@10"] for row in result.history}) == 1
     assert result.best_epoch == 1 and len(result.history) == 4
 
 
 def test_a_ragged_last_batch_counts_by_its_edges() -> None:
     """With weights that do not move, the loss is a mean over edges, not over batches."""
-    config = replace(CONFIG, train=replace(SETTINGS, learning_rate=1e-30, batch_size=100, epochs=1))
-    fitter = fitter_of(config)
+    fitter = fitter_of(learning_rate=1e-30, batch_size=100, epochs=1)
     with torch.inference_mode():
-        users, items = fitter.model()
+        users, items = tables(fitter.system)
     batches = list(fitter.batches.epoch(torch.Generator().manual_seed(0)))
     assert len({len(batch) for batch in batches}) == 2
     losses = []
@@ -81,12 +94,11 @@ def test_validation_draws_negatives_that_nobody_likes() -> None:
     users, items = torch.arange(6).repeat_interleave(18), torch.arange(18).repeat(6)
     train = Interactions.of(users[items < 9], items[items < 9], 6, 20)
     validation = Interactions.of(users[items >= 9], items[items >= 9], 6, 20)
-    model = variant_class("none")(catalogue_of(train), CONFIG)
-    batch = Fitter(model, train, validation, CONFIG, 0).validation_batch
+    batch = fitter_on(train, validation).validation_batch
     assert torch.equal(batch.users, validation.users)
     assert torch.equal(batch.items[:, 0], validation.items)
     assert batch.items[:, 1:].min() >= 18
-    again = Fitter(model, train, validation, CONFIG, 0).validation_batch
+    again = fitter_on(train, validation).validation_batch
     assert torch.equal(batch.items, again.items)
 
 
@@ -95,8 +107,7 @@ def test_validation_draws_negatives_that_nobody_likes() -> None:
 def test_only_the_published_protocol_and_the_parameter_admit_positives(
     protocol: str, reject: bool
 ) -> None:
-    settings = replace(SETTINGS, reject_positives=reject, negatives=40)
-    fitter = fitter_of(replace(CONFIG, protocol=protocol, train=settings))
+    fitter = fitter_of(protocol=protocol, reject_positives=reject, negatives=40)
     liked = set(zip(fitter.train.users.tolist(), fitter.train.items.tolist(), strict=True))
     drawn = {
         (u, j)
@@ -107,55 +118,55 @@ def test_only_the_published_protocol_and_the_parameter_admit_positives(
     assert bool(drawn & liked) == (protocol == "published" or not reject)
 
 
-@pytest.mark.parametrize("variant", ["none", "alpha"])
-def test_a_row_of_the_history(variant: str) -> None:
-    fitter = fitter_of(replace(CONFIG, train=replace(SETTINGS, epochs=3, patience=3)), variant)
+@pytest.mark.parametrize("system", ["none", "alpha"])
+def test_a_row_of_the_history(system: str) -> None:
+    fitter = fitter_of(system, epochs=3, patience=3)
     rows = fitter.run().history
     accurate = [m.name for m in METRICS.values() if m.accuracy]
     named = {f"{m}@{k}" for m in accurate for k in KS} | {"epoch", "train_loss", "validation_loss"}
-    assert all(row.keys() == named | ({"alpha"} if variant == "alpha" else set()) for row in rows)
+    assert all(row.keys() == named | ({"alpha"} if system == "alpha" else set()) for row in rows)
     assert [row["epoch"] for row in rows] == [1, 2, 3]
-    if variant == "alpha":
-        assert rows[fitter.best_epoch - 1]["alpha"] == fitter.model.alpha
+    if system == "alpha":
+        assert (
+            rows[fitter.selection.best_epoch - 1]["alpha"] == fitter.system.diagnostics()["alpha"]
+        )
         assert len({row["alpha"] for row in rows}) == 3
 
 
 def test_what_is_renewed_once_an_epoch_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    fitter = fitter_of(replace(CONFIG, train=replace(SETTINGS, epochs=4, patience=4)), "lattice")
+    fitter = fitter_of("lattice", epochs=4, patience=4)
     renewed: list[int] = []
-    monkeypatch.setattr(fitter.model, "begin_epoch", lambda: renewed.append(len(fitter.history)))
+    history = fitter.selection.history
+    monkeypatch.setattr(fitter.system, "begin_epoch", lambda: renewed.append(len(history)))
     fitter.run()
     assert renewed == [0, 1, 2, 3]
 
 
 def test_validation_drops_nothing_out() -> None:
-    config = replace(CONFIG, train=replace(SETTINGS, epochs=4, patience=4))
-    fitter = fitter_of(config, "early")
+    fitter = fitter_of("early", epochs=4, patience=4, options={"dropout": 0.5})
     fit = fitter.run()
     train, validation = data()
     best = fit.history[fit.best_epoch - 1]
     with torch.inference_mode():
-        users, items = fitter.model.eval()()
+        users, items = tables(fitter.system.eval())
         loss = fitter._ranking_loss(users, items, fitter.validation_batch)
-    assert torch.equal(users, fit.users) and torch.equal(items, fit.items)
+    final = fitter.system.embeddings()
+    assert torch.equal(users, final[0]) and torch.equal(items, final[1])
     now = evaluate(lambda u: users[u] @ items.T, seen=train, relevant=validation)
     for measure, value in now.values().items():
         assert value == pytest.approx(best[str(measure)], abs=1e-12)
     assert float(loss) == pytest.approx(best["validation_loss"], abs=1e-7)
     with torch.inference_mode():
-        assert not torch.equal(fitter.model.train()()[1], items)  # dropout is there
+        assert not torch.equal(fitter.system.train()().items, items)  # dropout is there
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_a_fit_that_turns_non_finite_stops(variant: str) -> None:
-    rates = Systems(
-        vbpr=Vbpr(learning_rate=1e20), mmgcn=Mmgcn(learning_rate=1e20),
-        lattice=Lattice(learning_rate=1e20),
-    )  # fmt: skip
-    config = Config(1, replace(SETTINGS, learning_rate=1e20), rates)
-    kept: list[State] = []
+@pytest.mark.parametrize("system", EMBEDDING_SYSTEMS)
+def test_a_fit_that_turns_non_finite_stops(system: str) -> None:
+    own = {"learning_rate": 1e20} if system in ("vbpr", "mmgcn", "lattice") else {}
+    kept: list[Snapshot] = []
+    fitter = fitter_of(system, Run(save=kept.append), learning_rate=1e20, options=own)
     with pytest.raises(Diverged, match=r"epoch \d+: .*(nan|inf|finite)"):
-        fitter_of(config, variant).run(save=kept.append)
+        fitter.run()
     assert all(
         torch.isfinite(torch.tensor(list(r.values()))).all() for s in kept for r in s.history
     )
@@ -165,23 +176,20 @@ def test_embeddings_whose_scores_would_overflow_are_refused() -> None:
     """User 19 is in no loss, but is recommended items by scores of 8e40."""
     train, validation = random_interactions(18, 30, 90, 0), random_interactions(18, 30, 40, 1)
     train, validation = (Interactions.of(x.users, x.items, 20, 30) for x in (train, validation))
-    config = replace(CONFIG, layers=0, train=replace(SETTINGS, learning_rate=1e-30))
-    model = variant_class("none")(catalogue_of(train), config)
+    fitter = fitter_on(train, validation, layers=0, learning_rate=1e-30)
+    model = fitter.system
     with torch.no_grad():
         model.user_embedding.zero_()[19] = 1e20
         model.item_embedding.fill_(1e20)
     with pytest.raises(Diverged, match="epoch 1: user embeddings: no longer finite"):
-        Fitter(model, train, validation, config, 0).run()
+        fitter.run()
 
 
 def test_without_validation_the_last_epoch_is_kept_and_checked() -> None:
     train = data()[0]
     nothing = Interactions.of(torch.zeros(0), torch.zeros(0), 20, 30)
     for rate, fine in ((0.02, True), (1e20, False)):
-        config = replace(CONFIG, train=replace(SETTINGS, learning_rate=rate, epochs=3))
-        torch.manual_seed(0)
-        model = variant_class("none")(catalogue_of(train), config)
-        fitter = Fitter(model, train, nothing, config, 0)
+        fitter = fitter_on(train, nothing, learning_rate=rate, epochs=3)
         if fine:
             assert fitter.run().best_epoch == 3
         else:
@@ -189,52 +197,52 @@ def test_without_validation_the_last_epoch_is_kept_and_checked() -> None:
                 fitter.run()
 
 
-PUBLISHED = replace(CONFIG, protocol="published", train=replace(SETTINGS, epochs=30))
+PUBLISHED = {"protocol": "published", "epochs": 30}
 
 
 def test_published_protocol_runs_to_the_last_epoch() -> None:
-    _, result = fitted(PUBLISHED)
+    _, result = fitted(**PUBLISHED)
     assert result.best_epoch == len(result.history) == 30
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_cut_off_and_taken_up_gives_the_same_bytes(variant: str) -> None:
-    config = replace(CONFIG, train=replace(SETTINGS, epochs=9, patience=9))
-    whole = fitter_of(config, variant)
-    whole.run()
+@pytest.mark.parametrize("system", EMBEDDING_SYSTEMS)
+def test_cut_off_and_taken_up_gives_the_same_bytes(system: str) -> None:
+    settings: dict[str, Any] = {"epochs": 9, "patience": 9}
+    if system == "early":
+        settings["options"] = {"dropout": 0.5}
+    whole = fitter_of(system, **settings)
+    whole_fit = whole.run()
     for cut in (1, 4, 8):
-        kept: list[State] = []
+        kept: list[Snapshot] = []
 
-        def keep(state: State, cut: int = cut, kept: list[State] = kept) -> None:
-            if len(state.history) == cut:
-                tensors = {n: t.clone() for n, t in state.tensors.items()}
-                kept.append(replace(state, tensors=tensors, history=list(state.history)))
+        def keep(snapshot: Snapshot, cut: int = cut, kept: list[Snapshot] = kept) -> None:
+            if len(snapshot.history) == cut:
+                tensors = {n: t.clone() for n, t in snapshot.tensors.items()}
+                kept.append(replace(snapshot, tensors=tensors, history=list(snapshot.history)))
 
-        fitter_of(config, variant).run(save=keep)
-        later = fitter_of(config, variant)
+        fitter_of(system, Run(save=keep), **settings).run()
+        later = fitter_of(system, **settings)
         torch.rand(7)  # whatever else drew in between
         later.restore(kept[0])
-        result = later.run()
-        assert result.history == whole.history and result.best_epoch == whole.best_epoch
+        assert later.run() == whole_fit
         for name, parameter in whole.parameters.items():
-            assert torch.equal(parameter, later.parameters[name]), (variant, cut, name)
+            assert torch.equal(parameter, later.parameters[name]), (system, cut, name)
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
     """Large enough for several threads to add up gradients of the same row."""
     train, validation = random_interactions(160, 400, 1000, 0), random_interactions(160, 400, 99, 1)
-    settings = replace(SETTINGS, dimension=256, batch_size=1024, epochs=12, patience=12)
-    tables = []
+    settings = {"layers": 2, "dimension": 256, "batch_size": 1024, "epochs": 12, "patience": 12}
+    items = []
     for _ in range(4):
-        torch.manual_seed(0)
-        model = variant_class("none")(catalogue_of(train), Config(2, settings))
-        Fitter(model, train, validation, model.config, seed=0).run()
-        tables.append(model.item_embedding.detach())
-    assert all(torch.equal(table, tables[0]) for table in tables)
+        fitter = fitter_on(train, validation, **settings)
+        fitter.run()
+        items.append(fitter.system.item_embedding.detach())
+    assert all(torch.equal(table, items[0]) for table in items)
 
 
 def test_loss_falls() -> None:
-    _, result = fitted(PUBLISHED)
+    _, result = fitted(**PUBLISHED)
     assert result.history[-1]["train_loss"] < 0.5 * result.history[0]["train_loss"]
 
 
@@ -243,9 +251,8 @@ def test_loss_falls() -> None:
 def test_a_step_is_adam_on_the_dense_objective(loss: str, negatives: int) -> None:
     """One step in float32 against autograd through dense matrices in float64."""
     strength = 0.03
-    config = Config(2, replace(SETTINGS, loss=loss, negatives=negatives, regularization=strength))
-    fitter = fitter_of(config)
-    model, train = fitter.model, data()[0]
+    fitter = fitter_of(layers=2, loss=loss, negatives=negatives, regularization=strength)
+    model, train = fitter.system, data()[0]
     users = model.user_embedding.detach().double().requires_grad_()
     items = model.item_embedding.detach().double().requires_grad_()
     batch = next(fitter.batches.epoch(torch.Generator().manual_seed(1)))
@@ -267,6 +274,8 @@ def test_a_step_is_adam_on_the_dense_objective(loss: str, negatives: int) -> Non
     names = torch.cat([batch.users.unique(), 20 + batch.items.unique()])
     penalty = strength * e[names].square().sum() / len(batch)
     (expected + penalty).backward()
+    whole = fitter.objective(batch).value()
+    assert whole.item() == pytest.approx((expected + penalty).item(), rel=1e-5)
 
     got = fitter.step(batch)
     assert float(got) == pytest.approx(expected.item(), rel=1e-5)
@@ -299,11 +308,12 @@ def test_info_nce_by_hand() -> None:
 
 
 def test_regulariser_counts_each_node_once() -> None:
-    model = fitter_of(replace(CONFIG, train=replace(SETTINGS, regularization=0.5))).model
+    model = fitter_of(regularization=0.5).system
     for table in (model.user_embedding, model.item_embedding):
         table.grad = torch.zeros_like(table)
     batch = Batch.of(torch.tensor([0, 0]), torch.tensor([[4, 2], [4, 4]]), (20, 30))
-    model.regularize(batch)
+    for term in model.penalty(batch):
+        term.add_gradient()
     touched = {"user": [0], "item": [2, 4]}
     for name, table in (("user", model.user_embedding), ("item", model.item_embedding)):
         expected = torch.zeros_like(table)
@@ -324,3 +334,15 @@ def test_adam_equals_torchs_to_the_bit() -> None:
             optimizer.step()
             optimizer.zero_grad()
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_penaltys_gradient_is_autograds() -> None:
+    table = torch.nn.Parameter(torch.randn(7, 3, dtype=torch.float64))
+    term = SquaredNorm(table, torch.arange(7) % 3 > 0, 0.3)
+    assert term.value().item() == pytest.approx(
+        0.3 * float((table.detach() ** 2)[torch.arange(7) % 3 > 0].sum())
+    )
+    expected = torch.autograd.grad(term.value(), table)[0]
+    table.grad = torch.ones_like(table)
+    term.add_gradient()
+    torch.testing.assert_close(table.grad, expected + 1)

@@ -1,17 +1,20 @@
 """Modality embeddings on their way into the collaborative space, against float64 references."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
 import torch
 from conftest import random_interactions
-from test_variants import build, collaborative, modalities
+from small import PLAIN
+from test_systems import build, collaborative, fitter_of, modalities
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.config import MISSING, Content
-from model.features import Modality, l2norm
-from model.recommender import Recommender
+from model.config import MISSING
+from model.dataset import Modality
+from model.embedding import EmbeddingSystem
+from model.projection import l2norm
 from model.sampling import Batch
 
 I, D = 30, 8  # noqa: E741
@@ -59,16 +62,10 @@ def treated(modality: Modality, missing: str, weight: Tensor, bias: Tensor) -> T
     return torch.stack(rows)
 
 
-def linear_of(model: Recommender, j: int, modality: Modality) -> tuple[Tensor, Tensor]:
-    """W_j and b_j; those of a fixed projection follow from the table it left."""
-    if model.projection.linears:
-        linear = model.projection.linears[j]
-        return linear.weight.detach().double(), linear.bias.detach().double()
-    x = unit(modality.vectors[modality.present].double())
-    design = torch.cat([x, torch.ones(len(x), 1, dtype=torch.float64)], dim=1)
-    table = model.projection.tables[j].detach()[modality.present].double()
-    solution = torch.linalg.lstsq(design, table).solution
-    return solution[:-1].T, solution[-1]
+def linear_of(model: EmbeddingSystem, j: int) -> tuple[Tensor, Tensor]:
+    """W_j and b_j, learned or fixed."""
+    linear = model.projection.linears[j]
+    return linear.weight.detach().double(), linear.bias.detach().double()
 
 
 @pytest.mark.parametrize("missing", MISSING)
@@ -81,40 +78,46 @@ def test_late_fusion_under_every_policy(missing: str, projection: str, aggregate
     made = modalities(3, I)
     parts = [collaborative(model)[1].double()]
     for j, modality in enumerate(made):
-        parts.append(treated(modality, missing, *linear_of(model, j, modality)))
-    got = model()[1].double()
+        parts.append(treated(modality, missing, *linear_of(model, j)))
+    got = model().items.double()
     for i in range(I):
         counted = torch.stack([p[i] for p in parts if not p[i].isnan().any()])
         reduced = {"mean": counted.mean(0), "max": counted.amax(0), "prod": counted.prod(0)}
         torch.testing.assert_close(got[i], reduced[aggregate], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("variant", ["alpha", "normalized", "equal", "unfrozen"])
+@pytest.mark.parametrize("system", ["alpha", "normalized", "equal", "unfrozen"])
 @pytest.mark.parametrize("missing", ["zero", "mean"])
 @torch.inference_mode()
-def test_every_fusion_counts_what_the_policy_gives(variant: str, missing: str) -> None:
-    model = build(variant, TRAIN, 2, missing=missing, projection="learned")
+def test_every_fusion_counts_what_the_policy_gives(system: str, missing: str) -> None:
+    model = build(system, TRAIN, 2, missing=missing, projection="learned")
     e = collaborative(model)[1].double()
     m = [
-        treated(modality, missing, *linear_of(model, j, modality))
+        treated(modality, missing, *linear_of(model, j))
         for j, modality in enumerate(modalities(2, I))
     ]
-    if variant == "alpha":
+    if system == "alpha":
         model.balance.fill_(0.4)
         a = torch.tensor(0.4, dtype=torch.float64).sigmoid()
         expected = (a * e + (1 - a) * sum(m)) / 3
-    elif variant == "normalized":
+    elif system == "normalized":
         expected = (2 * unit(e) + sum(unit(x) for x in m)) / 3
-    elif variant == "equal":
+    elif system == "equal":
         expected = (e + sum(m) / 2) / 2
     else:
         expected = (e + sum(m)) / 3
-    torch.testing.assert_close(model()[1].double(), expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(model().items.double(), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_single_branch_is_one_more_layer_for_all() -> None:
     plain, branched = (
-        build("frozen", TRAIN, 2, projection="learned", content=Content(single_branch=branch))
+        build(
+            "frozen",
+            TRAIN,
+            2,
+            projection="learned",
+            content=replace(PLAIN.content, single_branch=branch),
+        )
         for branch in (False, True)
     )
     branched.load_state_dict(plain.state_dict(), strict=False)
@@ -133,15 +136,15 @@ def test_trained_tables_are_normalised_again_by_a_learned_projection() -> None:
 
 
 @pytest.mark.parametrize("missing", MISSING)
-@pytest.mark.parametrize("variant", ["frozen", "early"])
-def test_auxiliary_losses(variant: str, missing: str) -> None:
+@pytest.mark.parametrize("system", ["frozen", "early"])
+def test_auxiliary_losses(system: str, missing: str) -> None:
     """0.7 x reconstruction and 0.4 x InfoNCE, of the batch's items that have the modalities."""
-    content = Content(autoencoder=0.7, contrast=0.4, temperature=0.3)
+    content = replace(PLAIN.content, autoencoder=0.7, contrast=0.4, temperature=0.3)
     model = build(
-        variant, TRAIN, 3, projection="learned", content=content, missing=missing
+        system, TRAIN, 3, projection="learned", content=content, missing=missing
     ).double()  # fmt: skip
-    if variant == "early":
-        model.options = type(model.options)(contrast=0.0)
+    if system == "early":
+        model.options = replace(model.options, contrast=0.0)
     made, users = modalities(3, I), TRAIN.users[:9]
     batch = Batch.of(users, torch.stack([TRAIN.items[:9], TRAIN.items[40:49]], dim=1), (20, I))
     touched = sorted(set(batch.items.flatten().tolist()))
@@ -161,12 +164,37 @@ def test_auxiliary_losses(variant: str, missing: str) -> None:
         both = s.logsumexp(1) + s.logsumexp(0) - 2 * s.diag()
         losses.append(float(both.sum()) / (2 * len(rows)))
     expected = 0.7 * sum(errors) / 3 + 0.4 * sum(losses) / 3
-    got = model.auxiliary_loss(*model(), batch)
+    got = model.auxiliary(model(), batch)
     assert got.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_losses_without_any_item_are_none() -> None:
-    content = Content(autoencoder=0.7, contrast=0.4)
+    content = replace(PLAIN.content, autoencoder=0.7, contrast=0.4)
     model = build("frozen", TRAIN, 2, content=content)
     nobody = Batch.of(torch.tensor([0]), torch.tensor([[0, 0]]), (20, I))  # item 0 has no modality
-    assert model.auxiliary_loss(*model(), nobody) is None
+    assert model.auxiliary(model(), nobody) is None
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_a_fixed_projection_keeps_what_embeds_a_new_item(missing: str) -> None:
+    """W_j and b_j, drawn once, are in the state; m_j is what they make of the vectors."""
+    model = build("frozen", TRAIN, 2, missing=missing)
+    state = model.constants()
+    for j, modality in enumerate(modalities(2, I)):
+        weight, bias = (state[f"projection.linears.{j}.{part}"] for part in ("weight", "bias"))
+        expected = l2norm(modality.filled(missing)) @ weight.T + bias
+        torch.testing.assert_close(state[f"projection.tables.{j}"], expected)
+
+
+@pytest.mark.parametrize("system", ["frozen", "early"])
+def test_a_step_projects_once(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = replace(PLAIN.content, autoencoder=0.7, contrast=0.4)
+    model = build(system, TRAIN, 2, projection="learned", content=content)
+    calls: list[int] = []
+    forward = type(model.projection).forward
+    monkeypatch.setattr(
+        type(model.projection), "forward", lambda self: calls.append(1) or forward(self)
+    )
+    fitter = fitter_of(model, TRAIN, TRAIN)
+    fitter.step(next(fitter.batches.epoch(torch.Generator().manual_seed(0))))
+    assert len(calls) == 1

@@ -235,7 +235,7 @@ def test_the_splits_leave_something_for_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "valid", "invalid"),
     [
-        ("study.variants", ["vbpr", "none"], ["none", "none"]),
+        ("study.systems", ["vbpr", "none"], ["none", "none"]),
         ("study.layers", [2, 0], [2, 0, 2]),
         ("study.seeds", [0], [1, 1]),
     ],
@@ -265,8 +265,8 @@ def test_lists_of_the_study(
         ({"train__learning_rate": 0}, ["train.learning_rate", "above 0"]),
         ({"train__reject_positives": "no"}, ["train.reject_positives", "true or false"]),
         ({"train": 3}, ["train", "mapping"]),
-        ({"study__variants": []}, ["study.variants", "at least one"]),
-        ({"study__variants": ["none", "lste"]}, ["study.variants", "'lste'"]),
+        ({"study__variants": []}, ["study.systems", "at least one"]),
+        ({"study__variants": ["none", "lste"]}, ["study.systems", "'lste'"]),
         ({"study__seeds": [1, 1]}, ["study.seeds", "once"]),
         ({"encode__image__encoder": "minilm"}, ["encode.image.encoder", "vit"]),
         ({"encode__image__encoder": "r2plus1d"}, ["encode.image.encoder", "valid: clip, vit"]),

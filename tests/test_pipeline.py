@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[1]
 TOPICS = ["jazz trumpet swing", "ocean reef whale", "robot circuit motor"]
 SMALL = [
     "dataset=data/raw/small", "sample.items=8", "sample.users=4", "train.dimension=8",
-    "train.epochs=15", "'study.variants=[none,frozen]'", "'study.layers=[0,2]'",
+    "train.epochs=15", "'study.systems=[none,frozen]'", "'study.layers=[0,2]'",
     "'study.seeds=[1,2]'",
 ]  # fmt: skip
 
@@ -118,7 +118,7 @@ EDITS = {
     "pipeline/embeddings.py": [*ENCODE, *FIT],
     "pipeline/device.py": [*ENCODE, *FIT],
     "pipeline/fingerprint.py": [*ENCODE, *FIT],
-    "pipeline/workers.py": ENCODE,
+    "pipeline/encoding/workers.py": ENCODE,
     "encoders/clip.py": ENCODE,
     "encoders/media/audio.py": ENCODE,
     "data/weights/mine/vit.safetensors": ENCODE,
@@ -243,8 +243,8 @@ def test_an_unknown_variant_fails_at_once_and_lists_the_valid_ones(clone: Clone)
 
 
 def test_an_unknown_variant_of_the_study_too(clone: Clone) -> None:
-    output = clone.run("dvc exp run -S 'study.variants=[none,bogus]'", ok=False)
-    assert "study.variants: 'bogus' is not valid; valid: none, frozen, alpha" in output
+    output = clone.run("dvc exp run -S 'study.systems=[none,bogus]'", ok=False)
+    assert "study.systems: 'bogus' is not valid; valid: none, frozen, alpha" in output
     clone.run("git checkout -q params.yaml dvc.lock")
 
 

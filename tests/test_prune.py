@@ -9,7 +9,7 @@ import pytest
 from small import write_workspace
 
 from pipeline import cache, params, paths
-from pipeline.cells import Experiment, cell_of, cell_path, fit_path
+from pipeline.experiments.cells import Experiment, cell_of, cell_path, fit_path
 from pipeline.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +25,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Params:
     made = replace(
         whole, device="cpu", fusion="alpha", layers=3, seed=7,
         train=replace(whole.train, dimension=4, epochs=1),
-        study=replace(whole.study, variants=["none", "frozen"], layers=[1], seeds=[1, 2]),
+        study=replace(whole.study, systems=["none", "frozen"], layers=[1], seeds=[1, 2]),
     )  # fmt: skip
     monkeypatch.setattr(cache, "load", lambda: made)
     return made

@@ -3,22 +3,22 @@
 import pytest
 import torch
 from conftest import catalogue_of, random_interactions
+from small import config_of
 from torch import Tensor
 
-from model.config import Config, Mmgcn, Systems, Train
-from model.features import Modality
-from model.recommender import Recommender
-from model.variants import variant_class
+from model.dataset import Modality
+from model.embedding import EmbeddingSystem
+from model.experiment import system_class
 
 U, I, D, WIDTH = 300, 900, 64, 50  # noqa: E741
 
 
-def build(variant: str) -> Recommender:
+def build(system: str) -> EmbeddingSystem:
     content = Modality("text", torch.randn(I, WIDTH), torch.ones(I, dtype=torch.bool))
-    config = Config(2, Train(dimension=D), Systems(mmgcn=Mmgcn(layers=3)))
+    config = config_of(system, dimension=D)
     torch.manual_seed(0)
     catalogue = catalogue_of(random_interactions(U, I, 2000, 0), content)
-    return variant_class(variant)(catalogue, config)
+    return system_class(system)(catalogue, config)
 
 
 def is_uniform(table: Tensor, fans: int) -> bool:
@@ -41,18 +41,18 @@ def test_lightgcn_draws_one_table_of_all_nodes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "tables"),
+    ("system", "tables"),
     [
         ("vbpr", {"gamma_users": U + D, "gamma_items": I + D, "theta_users": U + D,
                   "content": WIDTH + D}),
         ("lattice", {"user_embedding": U + D, "item_embedding": I + D}),
     ],
 )  # fmt: skip
-def test_a_draw_for_each_table(variant: str, tables: dict[str, int]) -> None:
-    model = build(variant)
+def test_a_draw_for_each_table(system: str, tables: dict[str, int]) -> None:
+    model = build(system)
     for name, fans in tables.items():
         assert is_uniform(getattr(model, name), fans), name
-    if variant == "vbpr":
+    if system == "vbpr":
         assert not model.bias.any()
 
 

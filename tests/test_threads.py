@@ -6,7 +6,9 @@ Run as a program, with the number of threads, it prints the hash of each case.
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,35 +17,29 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1])]
 
 from conftest import catalogue_of, random_interactions
+from small import PLAIN, config_of
 
 from model import reductions
 from model.aggregate import Ensemble
-from model.config import Config, Content, Lattice, Systems, Train
-from model.features import Modality
-from model.fitting import Fitter
-from model.variants import VARIANTS, variant_class
+from model.dataset import Dataset, Modality
+from model.experiment import build, system_class
+from model.system import Run
+from model.systems import SYSTEMS
 
 USERS, ITEMS = 700, 500
 SETTINGS = {"dimension": 128, "epochs": 1, "batch_size": 4096, "learning_rate": 0.01}
-SYSTEMS = Systems(lattice=Lattice(learning_rate=0.01))
-CONTENT = Content(single_branch=True, autoencoder=0.5, contrast=0.5)
-
-
-def config(layers: int = 2, **changes: object) -> Config:
-    top = {k: changes.pop(k) for k in ("aggregate", "projection") if k in changes}
-    return Config(layers, Train(**{**SETTINGS, **changes}), SYSTEMS, **top)  # type: ignore[arg-type]
-
-
-CASES = [(variant, config()) for variant in VARIANTS] + [
-    ("alpha", config(0)),
-    ("frozen", config(aggregate="ensemble")),
-    ("frozen", config(aggregate="concat", projection="learned")),
-    ("frozen", config(projection="learned", content=CONTENT)),
-    ("unfrozen", config(loss="softmax", negatives=9)),
+OPTIONS = {"lattice": {"learning_rate": 0.01}, "ease": {"content_weight": 1.0}}
+CONTENT = replace(PLAIN.content, single_branch=True, autoencoder=0.5, contrast=0.5)
+CASES: list[tuple[str, dict[str, Any]]] = [(system, {}) for system in SYSTEMS] + [
+    ("alpha", {"layers": 0}),
+    ("frozen", {"aggregate": "ensemble"}),
+    ("frozen", {"aggregate": "concat", "projection": "learned"}),
+    ("frozen", {"projection": "learned", "content": CONTENT}),
+    ("unfrozen", {"loss": "softmax", "negatives": 9}),
 ]
 
 
-def fitted(variant: str, config: Config) -> str:
+def fitted(system: str, changes: dict[str, Any]) -> str:
     """sha256 of everything that a fit leaves, of tables whose sums torch shares out."""
     generator = torch.Generator().manual_seed(0)
     modalities = [
@@ -56,11 +52,13 @@ def fitted(variant: str, config: Config) -> str:
     ]
     train = random_interactions(USERS, ITEMS, 12_000, 0)
     validation = random_interactions(USERS, ITEMS, 36_000, 1)
-    torch.manual_seed(0)
-    model = variant_class(variant)(catalogue_of(train, *modalities), config)
-    fit = Fitter(model, train, validation, config, 0).run()
-    digest = hashlib.sha256(repr(fit.history).encode())
-    for tensor in (*model.state_dict().values(), fit.users, fit.items):
+    catalogue = catalogue_of(train, *modalities)
+    config = config_of(system, options=OPTIONS.get(system), **SETTINGS | changes)
+    model = build(system_class(system), catalogue, config, 0)
+    told = model.fit(Dataset(catalogue, validation, validation), Run(0))
+    digest = hashlib.sha256(repr(told).encode())
+    scores = model.scorer()(torch.arange(USERS))
+    for tensor in (*model.state().values(), *model.constants().values(), scores):
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
 
@@ -84,7 +82,7 @@ def test_gradients_of_single_weights() -> None:
     catalogue = catalogue_of(
         random_interactions(700, 700, 5000, 0), Modality("text", parts[1], present[0, :, 0] > 0)
     )
-    alpha = variant_class("alpha")(catalogue, config(0))
+    alpha = system_class("alpha")(catalogue, config_of("alpha", 0, dimension=128))
     threads, gradients = torch.get_num_threads(), []
     for count in (1, 2):
         torch.set_num_threads(count)
@@ -92,7 +90,7 @@ def test_gradients_of_single_weights() -> None:
             upstream = torch.randn(700, 128, generator=torch.Generator().manual_seed(n))
             alpha.zero_grad()
             ensemble.zero_grad()
-            (alpha()[1] * upstream).sum().backward()
+            (alpha().items * upstream).sum().backward()
             (ensemble(parts, present) * upstream).sum().backward()
             gradients.append((float(alpha.balance.grad), ensemble.logits.grad.tolist()))
     torch.set_num_threads(threads)

@@ -1,12 +1,25 @@
 """MMLGCN: one LightGCN a modality, fused after propagation."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from model.config import Config
-from model.features import l2norm
+from model.config import LIGHTGCN, Config, SystemOptions
+from model.dataset import Catalogue
+from model.embedding import Embeddings, split_table, xavier_table
 from model.lightgcn import LightGCN
-from model.recommender import Catalogue, split_table, xavier_table
+from model.projection import l2norm
+
+
+@dataclass(frozen=True)
+class Options(SystemOptions):
+    """`output_layer`: whether W_out of eq. 1 is there."""
+
+    reads = LIGHTGCN | {"train.missing"}
+    content = True
+
+    output_layer: bool = True
 
 
 class Mmlgcn(LightGCN):
@@ -20,7 +33,7 @@ class Mmlgcn(LightGCN):
 
     fused = False
 
-    def __init__(self, catalogue: Catalogue, config: Config) -> None:
+    def __init__(self, catalogue: Catalogue, config: Config[Options]) -> None:
         super().__init__(catalogue, config)
         d = config.train.dimension
         modalities = catalogue.modalities
@@ -28,9 +41,11 @@ class Mmlgcn(LightGCN):
             return
         drawn = [xavier_table(self.n_users + self.n_items, d) for _ in modalities]
         tables = [split_table(table, self.n_users) for table in drawn]
+        self.start = nn.ModuleList()  # what an item starts from, kept for new ones
         for (_, items), modality in zip(tables, modalities, strict=True):
             x = l2norm(modality.filled(config.train.missing))
-            start = nn.Linear(x.shape[1], d)(x).detach()
+            self.start.append(nn.Linear(x.shape[1], d).requires_grad_(False))
+            start = self.start[-1](x)
             if config.train.missing != "mean":
                 absent = torch.zeros_like(items) if config.train.missing == "zero" else items.data
                 start = torch.where(modality.present[:, None], start, absent)
@@ -39,14 +54,15 @@ class Mmlgcn(LightGCN):
         self.item_embedding = nn.Parameter(torch.cat([items for _, items in tables], dim=1))
         self.w = nn.ModuleList(nn.Linear(d, d, bias=False) for _ in modalities)
         self.w_out: nn.Module = nn.Identity()
-        if config.systems.mmlgcn.output_layer:
+        if config.options.output_layer:
             self.w_out = nn.Linear(len(modalities) * d, d, bias=False)
         self.fused = True
 
-    def forward(self) -> tuple[Tensor, Tensor]:
+    def fuse(self, users: Tensor, items: Tensor) -> Embeddings:
         """Users and items: (U, d) and (I, d), or (U, n d) and (I, n d) without the output layer."""
-        users, items = self.collaborative()
-        return (self._project(users), self._project(items)) if self.fused else (users, items)
+        if not self.fused:
+            return Embeddings(users, items)
+        return Embeddings(self._project(users), self._project(items), items)
 
     def _project(self, tables: Tensor) -> Tensor:
         parts = tables.chunk(len(self.w), dim=1)

@@ -27,7 +27,7 @@ RENEWED = 1000  # items after which a worker is replaced
 START = 300.0  # seconds that a worker's imports may take
 # Imported once, by the server that every worker is forked from.
 PRELOADED = ("torch", "torchvision.transforms.v2", "torchaudio.functional", "PIL.Image", "av",
-             "decord", "pipeline.vectors", "pipeline.params")  # fmt: skip
+             "decord", "pipeline.encoding.vectors", "pipeline.params")  # fmt: skip
 
 
 class Worker:

@@ -1,22 +1,42 @@
 """LATTICE (Zhang et al., 2021): LightGCN plus a learned graph between items."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.config import Config
-from model.features import counted, l2norm
+from model.config import FITTING, Config, OneOf, Positive, Range, SystemOptions
+from model.dataset import Catalogue
+from model.embedding import Embeddings, EmbeddingSystem, xavier_table
 from model.graph import degrees, pattern_of
-from model.recommender import Catalogue, Recommender, xavier_table
+from model.projection import counted, l2norm
 from model.sampling import Batch
 from model.sparse import Pattern, SparseMatrix, inner_products, multiply
 
 SMALLEST_ROW_SUM = 1e-7
 
 
-class Lattice(Recommender):
+@dataclass(frozen=True)
+class Options(SystemOptions):
+    """The official code's defaults; the learned graph follows every step (`rebuild`)."""
+
+    reads = FITTING | {"train.missing"}
+    content = True
+
+    learning_rate: Annotated[float, Positive] = 0.0005
+    decay: Annotated[float, Range(0, 1, above=True)] = 0.96
+    layers: Annotated[int, Range(0)] = 2
+    neighbors: Annotated[int, Range(1)] = 10
+    feature_dimension: Annotated[int, Range(1)] = 64
+    frozen_weight: Annotated[float, Range(0, 1)] = 0.9
+    rebuild: Annotated[str, OneOf(("step", "epoch"))] = "step"
+    regularization: Annotated[float, Range(0)] = 1e-5
+
+
+class Lattice(EmbeddingSystem):
     r"""item = collaborative + L2norm(A E_items).
 
     Each modality m has two graphs of every item's k most similar ones by cosine, itself included:
@@ -32,9 +52,9 @@ class Lattice(Recommender):
     Xavier-uniform.
     """
 
-    def __init__(self, catalogue: Catalogue, config: Config) -> None:
+    def __init__(self, catalogue: Catalogue, config: Config[Options]) -> None:
         super().__init__(catalogue, config)
-        self.options = config.systems.lattice
+        self.options = config.options
         self.user_embedding = xavier_table(self.n_users, config.train.dimension)
         self.item_embedding = xavier_table(self.n_items, config.train.dimension)
         of_users, of_items = degrees(catalogue.train)
@@ -63,11 +83,11 @@ class Lattice(Recommender):
         if len(self.graphs) > 1:
             self.logits = nn.Parameter(torch.zeros(len(self.graphs)))
 
-    def forward(self) -> tuple[Tensor, Tensor]:
+    def forward(self) -> Embeddings:
         users, items = self._collaborative()
         if len(self.graphs):
             items = items + F.normalize(self.propagate_items(self.item_embedding))
-        return users, items
+        return Embeddings(users, items)
 
     def propagate_items(self, dense: Tensor) -> Tensor:
         """A · dense: (I, d) → (I, d)."""
@@ -104,10 +124,10 @@ class Lattice(Recommender):
             items.append(i)
         return torch.stack(users).mean(0), torch.stack(items).mean(0)
 
-    def auxiliary_loss(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor | None:
+    def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
         """strength/2 (||u||^2 + ||p||^2 + ||n||^2) of the final embeddings, a mean over triples."""
-        of_items = F.embedding(batch.items, items).square().sum((0, 2))  # (1 + n,)
-        squares = F.embedding(batch.users, users).square().sum()
+        of_items = F.embedding(batch.items, embeddings.items).square().sum((0, 2))  # (1 + n,)
+        squares = F.embedding(batch.users, embeddings.users).square().sum()
         squares = squares + of_items[0] + of_items[1:].mean()
         return self.options.regularization * squares / (2 * len(batch))
 

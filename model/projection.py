@@ -1,7 +1,6 @@
 """Modality embeddings on their way into the collaborative space (eq. 11)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 import torch
@@ -9,33 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import MISSING, Content
+from model.dataset import Modality
 from model.losses import info_nce
-
-
-@dataclass(frozen=True)
-class Modality:
-    """One modality's encoder output over all items.
-
-    Attributes:
-        name: text, image, audio, video, ...
-        vectors: (I, w) float32; rows of items that lack it hold zeros.
-        present: (I,) bool, which items have it.
-    """
-
-    name: str
-    vectors: Tensor
-    present: Tensor
-
-    def filled(self, missing: str) -> Tensor:
-        """(I, w); under `missing: mean`, absent rows hold the mean of the present ones.
-
-        It is the encoder's output that is averaged: whatever is done to it afterwards, such as
-        L2norm, is done to the mean as to any other row.
-        """
-        if missing != "mean" or not self.present.any():
-            return self.vectors
-        mean = self.vectors[self.present].mean(0, dtype=torch.float64).to(self.vectors.dtype)
-        return torch.where(self.present[:, None], self.vectors, mean)
 
 
 def l2norm(x: Tensor) -> Tensor:
@@ -65,9 +39,10 @@ def counted(modalities: Sequence[Modality], missing: str) -> Tensor:
 class Projection(nn.Module):
     r"""m_j = L2norm(x_j) W_j + b_j for every modality j (eq. 11).
 
-    With projection `fixed`, W_j is drawn once and m_j is a table, as in the published code; with
-    `learned`, W_j and b_j are trained. `trained_tables` makes the tables themselves parameters:
-    the m_j when W_j is fixed, the x_j when it is learned.
+    With projection `fixed`, W_j and b_j are drawn once and m_j is a table, as in the published
+    code; with `learned`, W_j and b_j are trained. `trained_tables` makes the tables themselves
+    parameters: the m_j when W_j is fixed, the x_j when it is learned. W_j and b_j stay part of the
+    state either way: an item that is new is embedded by them.
 
     `content` adds what the paper leaves open: `single_branch` a trained linear layer after W_j,
     the same for all modalities; the weights `autoencoder` and `contrast` the losses of that name.
@@ -79,12 +54,12 @@ class Projection(nn.Module):
         dimension: int,
         *,
         learned: bool,
+        missing: str,
+        content: Content,
         trained_tables: bool = False,
-        missing: str = "skip",
-        content: Content | None = None,
     ) -> None:
         super().__init__()
-        self.missing, self.content = missing, content or Content()
+        self.learned, self.missing, self.content = learned, missing, content
         self.linears = nn.ModuleList()
         self.tables = nn.ParameterList()
         self.decoders = nn.ModuleList()
@@ -96,10 +71,9 @@ class Projection(nn.Module):
                 self.targets.append(f"target_{index}")
                 self.register_buffer(self.targets[-1], table.clone(), persistent=False)
                 self.decoders.append(nn.Linear(dimension, table.shape[1]))
-            if learned:
-                self.linears.append(linear)
-            else:
+            if not learned:
                 table = linear(table).detach()
+            self.linears.append(linear.requires_grad_(learned))
             self.tables.append(nn.Parameter(table, requires_grad=trained_tables))
         self.shared = nn.Linear(dimension, dimension) if self.content.single_branch else None
         self.counted: Tensor  # (n, I, 1)
@@ -114,7 +88,7 @@ class Projection(nn.Module):
     def forward(self) -> list[Tensor]:
         """[m_1, ..., m_n], each (I, d)."""
         content = list(self.tables)
-        if self.linears:
+        if self.learned:
             content = [
                 linear(F.normalize(table))
                 for linear, table in zip(self.linears, self.tables, strict=True)
@@ -125,18 +99,20 @@ class Projection(nn.Module):
             content = [m * has for m, has in zip(content, self.has, strict=True)]
         return content
 
-    def auxiliary_loss(self, touched: Tensor) -> Tensor | None:
-        """The losses that `content` asks for, over the items of a batch.
+    def auxiliary(self, content: Sequence[Tensor], touched: Tensor) -> Tensor | None:
+        """The losses that the options ask for, over the items of a batch.
 
         autoencoder: mean squared distance of a linear map of m_j from L2norm(x_j), over the items
         that have j, mean over j. contrast: symmetric InfoNCE between m_j and m_k over the items
         that have both, mean over pairs.
 
         Args:
+            content: what `forward` returned.
             touched: (I,) bool.
         """
-        content = self() if self.content.autoencoder or self.content.contrast else []
-        has = (self.has[:, :, 0] > 0) & touched if content else self.has
+        if not (self.content.autoencoder or self.content.contrast):
+            return None
+        has = (self.has[:, :, 0] > 0) & touched
         errors, losses = [], []
         if self.content.autoencoder:
             for j, decode in enumerate(self.decoders):

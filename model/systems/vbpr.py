@@ -1,15 +1,32 @@
 """VBPR (He and McAuley, 2016): matrix factorisation with content factors."""
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.config import Config
-from model.recommender import Catalogue, Recommender, xavier_table
+from model.config import FITTING, Config, Positive, Range, SystemOptions
+from model.dataset import Catalogue
+from model.embedding import Embeddings, EmbeddingSystem, xavier_table
 from model.sampling import Batch
 
 
-class Vbpr(Recommender):
+@dataclass(frozen=True)
+class Options(SystemOptions):
+    """Cornac's defaults and its scale of the L2 terms: of gamma and theta, b, E and beta'."""
+
+    reads = FITTING | {"train.missing"}
+    content = True
+
+    learning_rate: Annotated[float, Positive] = 0.005
+    regularization: Annotated[float, Range(0)] = 0.01
+    bias_regularization: Annotated[float, Range(0)] = 0.01
+    content_regularization: Annotated[float, Range(0)] = 0.0
+
+
+class Vbpr(EmbeddingSystem):
     """s = b_i + gamma_u · gamma_i + theta_u · (E f_i) + beta' · f_i.
 
     f concatenates the encoders' outputs; an absent modality adds nothing, unless `missing: mean`
@@ -19,10 +36,10 @@ class Vbpr(Recommender):
     start from zero.
     """
 
-    def __init__(self, catalogue: Catalogue, config: Config) -> None:
+    def __init__(self, catalogue: Catalogue, config: Config[Options]) -> None:
         super().__init__(catalogue, config)
         d = config.train.dimension
-        self.options = config.systems.vbpr
+        self.options = config.options
         self.gamma_users = xavier_table(self.n_users, d)
         self.gamma_items = xavier_table(self.n_items, d)
         self.bias = nn.Parameter(torch.zeros(self.n_items))
@@ -37,7 +54,7 @@ class Vbpr(Recommender):
             self.content = xavier_table(width, d)  # E^T
             self.content_bias = xavier_table(width, 1)
 
-    def forward(self) -> tuple[Tensor, Tensor]:
+    def forward(self) -> Embeddings:
         """Users (U, D) and items (I, D), D = 2 d + 1, or d + 1 without content."""
         users: list[Tensor] = [self.gamma_users]
         items: list[Tensor] = [self.gamma_items]
@@ -47,9 +64,9 @@ class Vbpr(Recommender):
             items.append(self.features @ self.content)
             bias = bias + self.features @ self.content_bias
         ones = self.gamma_users.new_ones(self.n_users, 1)
-        return torch.cat([*users, ones], dim=1), torch.cat([*items, bias], dim=1)
+        return Embeddings(torch.cat([*users, ones], dim=1), torch.cat([*items, bias], dim=1))
 
-    def auxiliary_loss(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor | None:
+    def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
         r"""The L2 terms, a mean over the batch's triples (u, i, j) like the ranking loss.
 
         lambda/2 (||gamma_u||^2 + ||theta_u||^2 + ||gamma_i||^2 + ||gamma_j||^2)

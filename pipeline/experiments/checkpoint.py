@@ -13,7 +13,7 @@ from safetensors import safe_open
 from pipeline.files import atomic_write
 
 if TYPE_CHECKING:
-    from model.fitting import State
+    from model.system import Snapshot
 
 log = logging.getLogger("checkpoint")
 
@@ -31,9 +31,9 @@ class Checkpoint:
         self.path = path
         self._saved = time.monotonic()
 
-    def load(self) -> State | None:
+    def load(self) -> Snapshot | None:
         """The state of a fit that was cut off."""
-        from model.fitting import State
+        from model.system import Snapshot
 
         if not self.path.is_file():
             return None
@@ -41,16 +41,16 @@ class Checkpoint:
             described = json.loads(file.metadata()["fit"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         log.info("going on after epoch %d (%s)", len(described["history"]), self.path)
-        return State(tensors, described["history"], described["best_epoch"])
+        return Snapshot(tensors, described["history"], described["best_epoch"])
 
-    def save(self, state: State) -> None:
-        """Write `state` if the last one is older than `SECONDS_BETWEEN`."""
+    def save(self, snapshot: Snapshot) -> None:
+        """Write `snapshot` if the last one is older than `SECONDS_BETWEEN`."""
         from safetensors.torch import save
 
         if time.monotonic() - self._saved < SECONDS_BETWEEN:
             return
-        described = {"history": state.history, "best_epoch": state.best_epoch}
-        tensors = {name: t.detach().cpu().contiguous() for name, t in state.tensors.items()}
+        described = {"history": snapshot.history, "best_epoch": snapshot.best_epoch}
+        tensors = {name: t.detach().cpu().contiguous() for name, t in snapshot.tensors.items()}
         atomic_write(self.path, save(tensors, metadata={"fit": json.dumps(described)}))
         self._saved = time.monotonic()
 

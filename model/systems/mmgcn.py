@@ -1,22 +1,37 @@
 """MMGCN (Wei et al., 2019): a graph network a modality, averaged."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.config import Config
-from model.features import counted, l2norm
+from model.config import FITTING, Config, Positive, Range, SystemOptions
+from model.dataset import Catalogue
+from model.embedding import Embeddings, EmbeddingSystem, split_table
 from model.graph import mean_graphs
-from model.recommender import Catalogue, Recommender, split_table
+from model.projection import counted, l2norm
 from model.sampling import Batch
 from model.sparse import SparseMatrix
 
 IMAGE_WIDTH = 256  # image features go through a linear layer to this width first
 
 
-class Mmgcn(Recommender):
+@dataclass(frozen=True)
+class Options(SystemOptions):
+    """The official code's defaults; `regularization` is w, of ids and preferences."""
+
+    reads = FITTING | {"train.missing"}
+    content = True
+
+    learning_rate: Annotated[float, Positive] = 0.0005
+    layers: Annotated[int, Range(1)] = 3
+    regularization: Annotated[float, Range(0)] = 0.1
+
+
+class Mmgcn(EmbeddingSystem):
     """users and items: the mean over modalities of the last layer of each modality's network.
 
     x^(0) = L2norm([preference_u ; f_i]); then layer by layer
@@ -29,10 +44,10 @@ class Mmgcn(Recommender):
     layers as torch's linear layers do.
     """
 
-    def __init__(self, catalogue: Catalogue, config: Config) -> None:
+    def __init__(self, catalogue: Catalogue, config: Config[Options]) -> None:
         super().__init__(catalogue, config)
         d = config.train.dimension
-        self.options = config.systems.mmgcn
+        self.options = config.options
         missing = config.train.missing
         of_items, of_users = mean_graphs(catalogue.train)
         ids = nn.init.xavier_normal_(torch.empty(self.n_users + self.n_items, d))
@@ -54,15 +69,15 @@ class Mmgcn(Recommender):
             counts = torch.where(counts.sum(0) == 0, 1.0, counts)
         self.register_buffer("counted", counts, persistent=False)
 
-    def forward(self) -> tuple[Tensor, Tensor]:
+    def forward(self) -> Embeddings:
         if not len(self.networks):
-            return self.user_id, self.item_id
+            return Embeddings(self.user_id, self.item_id)
         outputs = [network(self.user_id, self.item_id) for network in self.networks]
         users = torch.stack([u for u, _ in outputs]).mean(0)
         items = torch.stack([i for _, i in outputs])
-        return users, (items * self.counted).sum(0) / self.counted.sum(0)
+        return Embeddings(users, (items * self.counted).sum(0) / self.counted.sum(0))
 
-    def auxiliary_loss(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor | None:
+    def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
         """w (mean(id_u^2 + id_i^2) + mean(preference^2)), over the batch's pairs (u, i)."""
         if not self.options.regularization:
             return None

@@ -1,6 +1,17 @@
 """LF-MMLGCN with trained content."""
 
+from dataclasses import dataclass
+
+from model.config import LATE_FUSION, SystemOptions
 from model.fusion import LateFusion
+
+
+@dataclass(frozen=True)
+class Options(SystemOptions):
+    """It reads nothing alone."""
+
+    reads = LATE_FUSION
+    content = True
 
 
 class Unfrozen(LateFusion):

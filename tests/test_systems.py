@@ -1,31 +1,34 @@
-"""One contract for every variant, and each late-fusion formula by hand."""
+"""One contract for every system, and each late-fusion formula by hand."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from conftest import catalogue_of, random_interactions
+from small import EMBEDDING_SYSTEMS, PLAIN, tables
+from small import config_of as plain_config
 from torch.nn import functional as F
 
 from model.aggregate import FUNCTIONS
-from model.config import AGGREGATES, Config, Content, Lattice, Mmgcn, Systems, Train, Vbpr
-from model.features import Modality
+from model.config import AGGREGATES, Config, Content
+from model.dataset import Dataset, Modality
+from model.embedding import EmbeddingSystem
+from model.experiment import system_class
 from model.fitting import Fitter
 from model.interactions import Interactions
 from model.lightgcn import LightGCN
 from model.metrics import Measure, evaluate
 from model.propagation import layer_weights, propagate
-from model.recommender import Recommender
 from model.sampling import BatchSampler
-from model.variants import VARIANTS, variant_class
+from model.system import Fit, Run
 
 # The baselines' own learning rates are made for real catalogues.
-TRAIN = Train(dimension=8, epochs=40, batch_size=64, learning_rate=0.01, patience=40)
-SYSTEMS = Systems(
-    vbpr=Vbpr(learning_rate=0.01, regularization=2e-3, bias_regularization=2e-3),
-    mmgcn=Mmgcn(learning_rate=0.01, regularization=1e-4),
-    lattice=Lattice(learning_rate=0.01),
-)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "vbpr": {"learning_rate": 0.01, "regularization": 2e-3, "bias_regularization": 2e-3},
+    "mmgcn": {"learning_rate": 0.01, "regularization": 1e-4},
+    "lattice": {"learning_rate": 0.01},
+}
 FUSED = ("frozen", "alpha", "unfrozen", "normalized", "equal")  # LightGCN, then fusion
 COLLABORATIVE = ("none", *FUSED)
 WIDTHS = {"text": 11, "image": 7, "audio": 5, "video": 3}
@@ -44,32 +47,33 @@ def modalities(count: int, n_items: int) -> list[Modality]:
     return made
 
 
+def config_of(system: str, layers: int = 2, **changes: Any) -> Config[Any]:
+    """The tests' configuration; `options` replace those of `OPTIONS` one by one."""
+    options = OPTIONS.get(system, {}) | changes.pop("options", {})
+    return plain_config(system, layers, options, **{"epochs": 40, "patience": 40} | changes)
+
+
 def build(
-    variant: str, train: Interactions, count: int, *, layers: int = 2, **changes: object
-) -> Recommender:
-    """A small model; `changes` go to Config, Train or Systems, whichever has the field."""
+    system: str, train: Interactions, count: int, *, layers: int = 2, **changes: Any
+) -> EmbeddingSystem:
+    """A small model of a catalogue with the first `count` modalities."""
     torch.manual_seed(3)
     catalogue = catalogue_of(train, *modalities(count, train.n_items))
-    return variant_class(variant)(catalogue, config_of(layers, **changes))
+    return system_class(system)(catalogue, config_of(system, layers, **changes))  # type: ignore[return-value]
 
 
-def config_of(layers: int, **changes: object) -> Config:
-    """The tests' configuration; `changes` go to Config, Train or Systems."""
-    parts = []
-    for default in (TRAIN, SYSTEMS):
-        mine = {k: changes.pop(k) for k in list(changes) if hasattr(default, k)}
-        parts.append(replace(default, **mine))  # type: ignore[arg-type]
-    return Config(layers, *parts, **changes)  # type: ignore[arg-type]
+def fitter_of(
+    model: EmbeddingSystem, train: Interactions, validation: Interactions, seed: int = 0
+) -> Fitter:
+    return Fitter(model, Dataset(catalogue_of(train), validation, validation), Run(seed))
 
 
-def fit(model: Recommender, train: Interactions, validation: Interactions, seed: int) -> Fitter:
-    fitter = Fitter(model, train, validation, model.config, seed)
-    fitter.run()
-    return fitter
+def fit(model: EmbeddingSystem, train: Interactions, validation: Interactions, seed: int) -> Fit:
+    return fitter_of(model, train, validation, seed).run()
 
 
 def collaborative(model: LightGCN) -> tuple[torch.Tensor, torch.Tensor]:
-    weights = layer_weights(model.config.train.layer_weights, model.config.layers)
+    weights = layer_weights((), model.config.layers)
     return propagate(model.graph, model.user_embedding, model.item_embedding, weights)
 
 
@@ -78,23 +82,23 @@ def train() -> Interactions:
     return random_interactions(20, 30, 120, 0)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("system", EMBEDDING_SYSTEMS)
 @pytest.mark.parametrize("count", [0, 1, 4])
 @pytest.mark.parametrize("missing", ["skip", "zero", "mean"])
 @pytest.mark.parametrize("projection", ["fixed", "learned"])
 def test_contract(
-    variant: str, count: int, missing: str, projection: str, train: Interactions
+    system: str, count: int, missing: str, projection: str, train: Interactions
 ) -> None:
-    model = build(variant, train, count, missing=missing, projection=projection)
-    users, items = model()
+    model = build(system, train, count, missing=missing, projection=projection)
+    users, items = tables(model)
     assert len(users) == 20 and len(items) == 30 and users.shape[1] == items.shape[1]
     assert users.isfinite().all() and items.isfinite().all()
     assert (items.abs().sum(1) > 0).all()  # never a silent zero
-    if variant in COLLABORATIVE or variant == "early" or not count and variant == "mmlgcn":
+    if system in COLLABORATIVE or system == "early" or not count and system == "mmlgcn":
         assert items.shape == (30, 8)
         torch.testing.assert_close(users, collaborative(model)[0])  # content never touches users
     # Every parameter moves, once the whole objective is asked for.
-    fitter = Fitter(model, train, random_interactions(20, 30, 40, 1), model.config, 0)
+    fitter = fitter_of(model, train, random_interactions(20, 30, 40, 1))
     batch = next(fitter.batches.epoch(torch.Generator().manual_seed(0)))
     assert fitter.step(batch).isfinite()
     for name, parameter in model.named_parameters():
@@ -107,7 +111,7 @@ LEARNED = {f"projection.linears.{j}.{p}" for j in (0, 1) for p in ("weight", "bi
 
 
 @pytest.mark.parametrize(
-    ("variant", "changes", "expected"),
+    ("system", "changes", "expected"),
     [
         ("none", {}, TABLES),
         ("frozen", {}, TABLES),
@@ -124,7 +128,7 @@ LEARNED = {f"projection.linears.{j}.{p}" for j in (0, 1) for p in ("weight", "bi
         ("frozen", {"aggregate": "ensemble"}, TABLES | {"aggregate.logits"}),
         (
             "frozen",
-            {"content": Content(single_branch=True)},
+            {"content": replace(PLAIN.content, single_branch=True)},
             TABLES | {"projection.shared.weight", "projection.shared.bias"},
         ),
         (
@@ -148,13 +152,13 @@ LEARNED = {f"projection.linears.{j}.{p}" for j in (0, 1) for p in ("weight", "bi
     ],
 )
 def test_trained_parameters(
-    variant: str, changes: dict[str, object], expected: set[str], train: Interactions
+    system: str, changes: dict[str, object], expected: set[str], train: Interactions
 ) -> None:
-    model = build(variant, train, 2, **changes)
+    model = build(system, train, 2, **changes)
     assert {n for n, p in model.named_parameters() if p.requires_grad} == expected
 
 
-def projected(model: Recommender) -> list[torch.Tensor]:
+def projected(model: EmbeddingSystem) -> list[torch.Tensor]:
     return [table.detach() for table in model.projection.tables]  # type: ignore[union-attr]
 
 
@@ -172,20 +176,20 @@ FORMULAS = {
 }
 
 
-@pytest.mark.parametrize("variant", COLLABORATIVE)
-def test_equations(variant: str, train: Interactions) -> None:
+@pytest.mark.parametrize("system", COLLABORATIVE)
+def test_equations(system: str, train: Interactions) -> None:
     made = modalities(2, 30)
-    model = build(variant, train, 2)
-    if variant == "alpha":
+    model = build(system, train, 2)
+    if system == "alpha":
         with torch.no_grad():
             model.balance.fill_(0.4)  # type: ignore[operator]
     with torch.inference_mode():
-        _, items = model()
+        items = model().items
         _, e = collaborative(model)
-    tables = projected(model) if variant != "none" else []
+    tables = projected(model) if system != "none" else []
     for i in range(30):
         m = [t[i] for t, modality in zip(tables, made, strict=False) if modality.present[i]]
-        torch.testing.assert_close(items[i], FORMULAS[variant](e[i], m, len(m)))
+        torch.testing.assert_close(items[i], FORMULAS[system](e[i], m, len(m)))
 
 
 def test_fixed_projection_is_the_linear_map_of_the_normalised_vectors(
@@ -201,7 +205,7 @@ def test_fixed_projection_is_the_linear_map_of_the_normalised_vectors(
     torch.testing.assert_close(design @ solution, table.double(), atol=1e-6, rtol=0)
 
 
-def parts_of(model: Recommender, item: int) -> list[torch.Tensor]:
+def parts_of(model: EmbeddingSystem, item: int) -> list[torch.Tensor]:
     """e and the modalities that an item of a model with three has."""
     _, e = collaborative(model)
     made = zip(projected(model), modalities(3, 30), strict=True)
@@ -221,7 +225,7 @@ EXPECTED = {
 @torch.inference_mode()
 def test_aggregates_skip_what_is_missing(aggregate: str, train: Interactions) -> None:
     model = build("frozen", train, 3, aggregate=aggregate)
-    _, items = model()
+    items = model().items
     for i in range(30):
         torch.testing.assert_close(items[i], EXPECTED[aggregate](parts_of(model, i)))
 
@@ -229,7 +233,7 @@ def test_aggregates_skip_what_is_missing(aggregate: str, train: Interactions) ->
 @torch.inference_mode()
 def test_concat_is_a_linear_layer_of_what_is_there(train: Interactions) -> None:
     model = build("frozen", train, 3, aggregate="concat")
-    _, items = model()
+    items = model().items
     _, e = collaborative(model)
     weight, bias = model.aggregate.linear.weight, model.aggregate.linear.bias
     for i in range(30):
@@ -245,7 +249,7 @@ def test_concat_is_a_linear_layer_of_what_is_there(train: Interactions) -> None:
 def test_ensemble_weighs_the_five(train: Interactions) -> None:
     model = build("frozen", train, 3, aggregate="ensemble")
     model.aggregate.logits.copy_(torch.tensor([0.0, 1.0, -1.0, 2.0, 0.5]))
-    _, items = model()
+    items = model().items
     weights = torch.tensor([0.0, 1.0, -1.0, 2.0, 0.5]).softmax(0)
     for i in range(30):
         results = [EXPECTED[name](parts_of(model, i)) for name in FUNCTIONS]
@@ -254,33 +258,33 @@ def test_ensemble_weighs_the_five(train: Interactions) -> None:
 
 
 @pytest.mark.parametrize("aggregate", AGGREGATES)
-@pytest.mark.parametrize("variant", ["frozen", "early"])
-def test_every_aggregate_learns(aggregate: str, variant: str, train: Interactions) -> None:
-    model = build(variant, train, 3, aggregate=aggregate)
+@pytest.mark.parametrize("system", ["frozen", "early"])
+def test_every_aggregate_learns(aggregate: str, system: str, train: Interactions) -> None:
+    model = build(system, train, 3, aggregate=aggregate)
     history = fit(model, train, random_interactions(20, 30, 40, 1), 0).history
     assert history[-1]["train_loss"] < history[0]["train_loss"] - 0.01
 
 
 def test_published_propagation_only_scales(train: Interactions) -> None:
     model = build("none", train, 0, propagation="published", layers=3)
-    users, items = model()
+    users, items = tables(model)
     torch.testing.assert_close(users, model.user_embedding / 4)
     torch.testing.assert_close(items, model.item_embedding / 4)
 
 
 def test_content_never_touches_what_an_item_lacks(train: Interactions) -> None:
-    """Changing the vectors of one modality changes no item without it, in any fused variant."""
+    """Changing the vectors of one modality changes no item without it, in any fused system."""
     made = modalities(2, 30)
     absent = (~made[0].present).nonzero()[:, 0]
     other = Modality("text", made[0].vectors * -3, made[0].present)
-    for variant in (*FUSED, "early"):
+    for system in (*FUSED, "early"):
         results = []
         for first in (made[0], other):
             torch.manual_seed(3)
             catalogue = catalogue_of(train, first, made[1])
-            model = variant_class(variant)(catalogue, Config(2, TRAIN, SYSTEMS)).eval()
+            model = system_class(system)(catalogue, config_of(system)).eval()
             with torch.inference_mode():
-                results.append(model()[1])
+                results.append(model().items)
         torch.testing.assert_close(results[0][absent], results[1][absent])
         assert not torch.allclose(results[0], results[1])
 
@@ -288,18 +292,18 @@ def test_content_never_touches_what_an_item_lacks(train: Interactions) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        Content(single_branch=True),
-        Content(autoencoder=0.5),
-        Content(contrast=0.5),
-        Content(single_branch=True, autoencoder=0.5, contrast=0.5),
+        replace(PLAIN.content, single_branch=True),
+        replace(PLAIN.content, autoencoder=0.5),
+        replace(PLAIN.content, contrast=0.5),
+        replace(PLAIN.content, single_branch=True, autoencoder=0.5, contrast=0.5),
     ],
 )
-@pytest.mark.parametrize("variant", ["frozen", "unfrozen", "early"])
+@pytest.mark.parametrize("system", ["frozen", "unfrozen", "early"])
 def test_optional_losses_move_every_parameter(
-    content: Content, variant: str, train: Interactions
+    content: Content, system: str, train: Interactions
 ) -> None:
-    model = build(variant, train, 3, projection="learned", content=content)
-    fitter = Fitter(model, train, random_interactions(20, 30, 40, 1), model.config, 0)
+    model = build(system, train, 3, projection="learned", content=content)
+    fitter = fitter_of(model, train, random_interactions(20, 30, 40, 1))
     for batch in fitter.batches.epoch(torch.Generator().manual_seed(0)):
         assert fitter.step(batch).isfinite()
         for name, parameter in model.named_parameters():
@@ -307,16 +311,16 @@ def test_optional_losses_move_every_parameter(
                 assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
-def solved(variant: str, checkerboard: Interactions, **changes: object) -> float:
+def solved(system: str, checkerboard: Interactions, **changes: object) -> float:
     """Precision@10 against every unseen item of the user's colour."""
     content = F.one_hot(torch.arange(50) % 2).float()
     text = Modality("text", content, torch.ones(50, dtype=torch.bool))
     torch.manual_seed(0)
-    config = config_of(2, **{"dimension": 16, **changes})
-    model = variant_class(variant)(catalogue_of(checkerboard, text), config)
+    config = config_of(system, **{"dimension": 16, **changes})
+    model = system_class(system)(catalogue_of(checkerboard, text), config)
     fit(model, checkerboard, NOBODY, 0)
     with torch.inference_mode():
-        users, items = model()
+        users, items = tables(model)
     colour = (torch.arange(50)[:, None] % 2) == (torch.arange(50)[None, :] % 2)
     unseen = colour & ~checkerboard.block(0, 50)
     right = Interactions.of(*unseen.nonzero(as_tuple=True), 50, 50)
@@ -324,35 +328,35 @@ def solved(variant: str, checkerboard: Interactions, **changes: object) -> float
     return float(got.values()[Measure("precision", 10)])
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_solves_the_checkerboard(variant: str, checkerboard: Interactions) -> None:
+@pytest.mark.parametrize("system", EMBEDDING_SYSTEMS)
+def test_solves_the_checkerboard(system: str, checkerboard: Interactions) -> None:
     """Every user's unseen items of the right colour come before all of the wrong one."""
-    assert solved(variant, checkerboard) > 0.99
+    assert solved(system, checkerboard) > 0.99
 
 
 def test_softmax_solves_the_checkerboard(checkerboard: Interactions) -> None:
     assert solved("none", checkerboard, loss="softmax", negatives=5, temperature=0.5) > 0.99
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_same_seed_same_bytes(variant: str, train: Interactions) -> None:
+@pytest.mark.parametrize("system", EMBEDDING_SYSTEMS)
+def test_same_seed_same_bytes(system: str, train: Interactions) -> None:
     validation = random_interactions(20, 30, 40, 1)
     fits, states = [], []
     for _ in range(2):
-        model = build(variant, train, 2, epochs=6)
+        model = build(system, train, 2, epochs=6)
         fits.append(fit(model, train, validation, 5))
         states.append(model.state_dict())
     assert fits[0].history == fits[1].history
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_a_loaded_model_scores_the_same(variant: str, train: Interactions) -> None:
-    model, other = build(variant, train, 2, epochs=3), build(variant, train, 2, epochs=3)
+@pytest.mark.parametrize("system", EMBEDDING_SYSTEMS)
+def test_a_loaded_model_scores_the_same(system: str, train: Interactions) -> None:
+    model, other = build(system, train, 2, epochs=3), build(system, train, 2, epochs=3)
     fit(model, train, random_interactions(20, 30, 40, 1), 5)
     other.load_state_dict(model.state_dict())
     with torch.inference_mode():
-        for a, b in zip(model.eval()(), other.eval()(), strict=True):
+        for a, b in zip(tables(model.eval()), tables(other.eval()), strict=True):
             assert torch.equal(a, b)
 
 

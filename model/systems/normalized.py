@@ -1,9 +1,21 @@
 """LF-MMLGCN with collaborative embeddings of the content's magnitude."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.config import LATE_FUSION, SystemOptions
 from model.fusion import LateFusion
+
+
+@dataclass(frozen=True)
+class Options(SystemOptions):
+    """It reads nothing alone."""
+
+    reads = LATE_FUSION
+    content = True
 
 
 class Normalized(LateFusion):
@@ -12,6 +24,6 @@ class Normalized(LateFusion):
     Section 4.2, experiment 5 and Figure 4 of the paper. An item without content keeps L2norm(e).
     """
 
-    def weigh(self, e: Tensor, content: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def weigh(self, e: Tensor, content: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         n = self.projection.counted.sum(0).clamp(min=1)  # (I, 1)
         return n * F.normalize(e), [F.normalize(m) for m in content]

@@ -1,0 +1,64 @@
+"""Systems without gradients: a formula, or a few alternating ones, over the interactions."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from model.config import Config
+from model.dataset import Catalogue, Dataset
+from model.metrics import evaluate
+from model.system import Fit, Row, Run, System
+
+if TYPE_CHECKING:
+    from model.metrics import Scorer
+
+
+class ClosedForm(System):
+    """A system that is solved rather than trained; subclasses give `solve` and `scores`.
+
+    Attributes:
+        catalogue: what it was built on; its training interactions are the users' histories.
+        fitted: what `solve` returned, by name.
+    """
+
+    def __init__(self, catalogue: Catalogue, config: Config[Any]) -> None:
+        super().__init__(catalogue, config)
+        self.catalogue = catalogue
+        self.fitted: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def solve(self, seed: int) -> dict[str, Tensor]:
+        """The system's state, from the catalogue alone."""
+
+    def to(self, device: torch.device) -> Self:
+        train = self.catalogue.train.to(device)
+        self.catalogue = Catalogue(train, self.catalogue.modalities)
+        self.fitted = {name: tensor.to(device) for name, tensor in self.fitted.items()}
+        return self
+
+    def fit(self, dataset: Dataset, run: Run) -> Fit:
+        start = time.perf_counter()
+        self.fitted = self.solve(run.seed)
+        row: Row = {"epoch": 1} | validated(self.scorer(), dataset)
+        run.on_epoch(row, time.perf_counter() - start)
+        return Fit([row], 1)
+
+    def state(self) -> dict[str, Tensor]:
+        return self.fitted
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self.fitted = dict(state)
+
+
+def validated(scorer: Scorer, dataset: Dataset) -> Row:
+    """The validation metrics, as a row of the history has them; none without such interactions."""
+    if not len(dataset.validation):
+        return {}
+    found = evaluate(scorer, seen=dataset.catalogue.train, relevant=dataset.validation)
+    return {str(measure): value for measure, value in found.values().items()}

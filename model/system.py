@@ -1,0 +1,167 @@
+"""The contract that every system fulfils: fitted on a dataset, it scores items for users."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from model.config import Config
+from model.dataset import Catalogue, Dataset
+
+if TYPE_CHECKING:
+    from model.metrics import Scorer
+
+Row = dict[str, float]
+"""One epoch in numbers: epoch, losses, validation metrics, diagnostics; what there is of them."""
+
+
+class FitError(Exception):
+    """A fit that cannot end well. The message says why, and what to do about it."""
+
+
+class Diverged(FitError):
+    """A fit whose numbers are no longer finite. The message says which, and in which epoch."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What fitting tells.
+
+    Attributes:
+        history: one row an epoch.
+        best_epoch: the epoch, from 1, whose state the system now has.
+    """
+
+    history: list[Row]
+    best_epoch: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a fit needs to go on exactly as if it had never stopped.
+
+    Attributes:
+        tensors: whatever the system's fitting changes, by name.
+        history: one row a finished epoch.
+        best_epoch: as in `Fit`.
+    """
+
+    tensors: dict[str, Tensor]
+    history: list[Row]
+    best_epoch: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """How one fit goes about.
+
+    Attributes:
+        seed: of everything that is drawn.
+        resumed: where an earlier fit of the same system, data, parameters and seed was cut off.
+        on_epoch: told of every finished epoch: its row and its seconds.
+        save: told the snapshot after every epoch that is not the last; the tensors are live, so
+            what is to be kept must be copied or written before it returns.
+    """
+
+    seed: int = 0
+    resumed: Snapshot | None = None
+    on_epoch: Callable[[Row, float], None] = lambda row, seconds: None
+    save: Callable[[Snapshot], None] = lambda snapshot: None
+
+
+class System(ABC):
+    """A system under comparison, whatever it is made of.
+
+    Args:
+        catalogue: what it is built on; content only if its `Options` declare that it reads it.
+        config: the parameters that it declares to read.
+
+    What is drawn while it is built comes from torch's global generator.
+    """
+
+    def __init__(self, catalogue: Catalogue, config: Config[Any]) -> None:
+        self.config = config
+        self.n_users, self.n_items = catalogue.n_users, catalogue.n_items
+
+    @abstractmethod
+    def to(self, device: torch.device) -> System:
+        """Move it, before it is fitted, to where the dataset will be."""
+
+    @abstractmethod
+    def fit(self, dataset: Dataset, run: Run) -> Fit:
+        """Fit to the dataset's training interactions, selecting on its validation ones if at all.
+
+        Raises:
+            FitError: it cannot end well: the memory does not suffice, or it has `Diverged`.
+        """
+
+    @abstractmethod
+    def scorer(self) -> Scorer:
+        """A function from users (b,) int64 to their scores of all items (b, I), once fitted.
+
+        What all users share is computed here, so that asking for one block of users after another
+        costs no more than asking for all.
+        """
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """What fitting made: a system built as this one was, given it by `load`, scores alike."""
+
+    @abstractmethod
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+
+    def constants(self) -> dict[str, Tensor]:
+        """What besides `state` describes the model, and follows from catalogue and seed."""
+        return {}
+
+    def embeddings(self) -> tuple[Tensor, Tensor] | None:
+        """Users (U, D) and items (I, D) whose inner product is the score, if there are such."""
+        return None
+
+    def diagnostics(self) -> dict[str, float]:
+        """What is worth knowing about the state, by name, such as a learned balance."""
+        return {}
+
+
+def inner_product(users: Tensor, items: Tensor) -> Scorer:
+    """The scorer of users (U, D) and items (I, D)."""
+    return lambda rows: users[rows] @ items.T
+
+
+class Selection:
+    """Which epoch is kept, and when fitting ends.
+
+    Under protocol `validated`, that of the best validation NDCG@10 so far, until `patience` epochs
+    brought no better one; under `published`, or without validation interactions, the last.
+    """
+
+    def __init__(self, config: Config[Any], epochs: int, n_validation: int) -> None:
+        self.validated = config.protocol == "validated" and n_validation > 0
+        self.epochs = epochs
+        self.patience = config.train.patience if self.validated else epochs
+        self.history: list[Row] = []
+        self.best_epoch = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left."""
+        epoch = len(self.history)
+        return epoch >= self.epochs or epoch - self.best_epoch >= self.patience
+
+    def improves(self, row: Row) -> bool:
+        """Record an epoch; whether it is the one to keep so far."""
+        from model.metrics import SELECTION
+
+        key = str(SELECTION)
+        self.history.append(row)
+        best = self.history[self.best_epoch - 1] if self.best_epoch else None
+        if self.validated and best is not None and row[key] <= best[key]:
+            return False
+        self.best_epoch = len(self.history)
+        return True

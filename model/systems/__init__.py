@@ -1,0 +1,40 @@
+"""Every system, by the name of its module: parameter value = module = DVC item = label.
+
+A module here is a system: adding one is adding a file. It holds a dataclass `Options`, what the
+system reads of params.yaml, and one class that fulfils `model.system.System`.
+"""
+
+from __future__ import annotations
+
+import ast
+import pkgutil
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+from model import config
+from model.config import SystemOptions
+
+SYSTEMS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+def module_of(name: str) -> str:
+    """The module of a system."""
+    return f"{__name__}.{name}"
+
+
+@cache
+def options_class(name: str) -> type[SystemOptions]:
+    """What a system declares to read.
+
+    It is taken from the module's source, where it may use what `model.config` has: importing the
+    module imports torch, which takes longer than all else that checking params.yaml does.
+    """
+    path = Path(__path__[0], f"{name}.py")
+    statements = ast.parse(path.read_bytes()).body
+    found = [s for s in statements if isinstance(s, ast.ClassDef) and s.name == "Options"]
+    if len(found) != 1:
+        raise TypeError(f"{path}: a class Options is needed, which says what the system reads")
+    namespace = vars(config) | {"__name__": module_of(name)}
+    exec(compile(ast.Module([*found], []), path, "exec", dont_inherit=True), namespace)  # noqa: S102
+    return cast("type[SystemOptions]", namespace["Options"])

@@ -1,0 +1,80 @@
+"""EF-MMLGCN: modalities fused with one another first, then with the collaborative embedding."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.aggregate import aggregate_of
+from model.config import LIGHTGCN, PROJECTED, Config, Positive, Range, SystemOptions
+from model.dataset import Catalogue
+from model.embedding import Embeddings
+from model.lightgcn import LightGCN
+from model.losses import info_nce
+from model.projection import Projection
+from model.sampling import Batch
+
+
+@dataclass(frozen=True)
+class Options(SystemOptions):
+    """What the paper leaves open: `contrast` weighs the symmetric NCE."""
+
+    reads = LIGHTGCN | PROJECTED | {"aggregate"}
+    content = True
+    unread = (("contrast", 0, frozenset({"temperature"})),)
+
+    dropout: Annotated[float, Range(0, 0.99)] = 0.1
+    contrast: Annotated[float, Range(0)] = 0.1
+    temperature: Annotated[float, Positive] = 0.1
+
+
+class Early(LightGCN):
+    """item = [e || AGG(x_1 W_1, ..., x_n W_n) W_agg] W_out (eq. 3).
+
+    The encoders' x_j are frozen, every W is trained, dropout falls on what W_agg and W_out
+    multiply. To BPR it adds `contrast` x symmetric NCE between e and the fused content, over the
+    unique items of a batch that have content. The paper leaves dropout, weight, temperature and
+    pairing open (`systems.early`). Without modalities it is LightGCN.
+    """
+
+    def __init__(self, catalogue: Catalogue, config: Config[Options]) -> None:
+        super().__init__(catalogue, config)
+        d = config.train.dimension
+        self.options = config.options
+        self.projection = Projection(
+            catalogue.modalities,
+            d,
+            learned=True,
+            missing=config.train.missing,
+            content=config.train.content,
+        )
+        if len(self.projection):
+            self.aggregate = aggregate_of(config.aggregate, len(self.projection), d)
+            self.w_agg = nn.Linear(d, d)
+            self.w_out = nn.Linear(2 * d, d)
+            self.dropout = nn.Dropout(self.options.dropout)
+
+    def fuse(self, users: Tensor, items: Tensor) -> Embeddings:
+        if not len(self.projection):
+            return Embeddings(users, items)
+        counted, content = self.projection.counted, self.projection()  # (n, I, 1)
+        aggregated = self.aggregate(content, counted)
+        fused = self.w_agg(self.dropout(aggregated)) * counted.amax(0)
+        out: Tensor = self.w_out(self.dropout(torch.cat([items, fused], dim=1)))
+        return Embeddings(users, out, items, content, fused)
+
+    def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
+        """`contrast` x symmetric NCE between e and the fused content, and the projection's own."""
+        terms = []
+        touched = batch.touched[1]
+        if (optional := self.projection.auxiliary(embeddings.content, touched)) is not None:
+            terms.append(optional)
+        e, fused = embeddings.collaborative, embeddings.fused
+        if e is not None and fused is not None and self.options.contrast:
+            rows = (touched & (self.projection.has.amax(0)[:, 0] > 0)).nonzero()[:, 0]
+            pair = F.embedding(rows, e), F.embedding(rows, fused)
+            if len(rows):
+                terms.append(self.options.contrast * info_nce(*pair, self.options.temperature))
+        return torch.stack(terms).sum() if terms else None

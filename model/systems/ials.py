@@ -1,0 +1,129 @@
+"""iALS (Hu et al., 2008), regularised by frequency (Rendle et al., 2022)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+from torch import Tensor
+
+from model.closed_form import ClosedForm, validated
+from model.config import SELECTING, Config, Positive, Range, SystemOptions
+from model.dataset import Catalogue, Dataset
+from model.graph import degrees, pattern_of
+from model.sparse import Pattern, inner_products, product
+from model.system import Fit, Row, Run, Selection, Snapshot, inner_product
+
+if TYPE_CHECKING:
+    from model.metrics import Scorer
+
+STEPS = 3  # of conjugate gradients a solution, each from where the last one ended
+TINY = 1e-30  # below it a direction is zero
+
+
+@dataclass(frozen=True)
+class Options(SystemOptions):
+    """alpha_0, lambda, nu, and how often users and items are solved in turn."""
+
+    reads = SELECTING | {"seed", "train.dimension"}
+
+    iterations: Annotated[int, Range(1)] = 16
+    unobserved_weight: Annotated[float, Positive] = 0.3
+    regularization: Annotated[float, Range(0)] = 0.01
+    frequency_exponent: Annotated[float, Range(0)] = 1.0
+
+
+class Ials(ClosedForm):
+    r"""min \sum_{(u,i)} (w_u · h_i - 1)^2 + alpha_0 \sum_{u,i} (w_u · h_i)^2 + the penalty
+
+    lambda (\sum_u (n_u + alpha_0 I)^nu ||w_u||^2 + \sum_i (n_i + alpha_0 U)^nu ||h_i||^2), n the
+    training interactions, s_ui = w_u · h_i. nu = 0 is the plain penalty of Hu et al. An iteration
+    solves for the users, then for the items, by conjugate gradients (Takacs et al., 2011).
+    """
+
+    def __init__(self, catalogue: Catalogue, config: Config[Options]) -> None:
+        super().__init__(catalogue, config)
+        d = config.train.dimension
+        self.fitted = {
+            name: 0.1 / d**0.5 * torch.randn(n, d)
+            for name, n in (("users", self.n_users), ("items", self.n_items))
+        }
+
+    def fit(self, dataset: Dataset, run: Run) -> Fit:
+        selection = Selection(self.config, self.config.options.iterations, len(dataset.validation))
+        best = self.fitted
+        if run.resumed is not None:
+            selection.history = list(run.resumed.history)
+            selection.best_epoch = run.resumed.best_epoch
+            device = dataset.catalogue.train.items.device
+            tensors = {name: t.to(device) for name, t in run.resumed.tensors.items()}
+            self.fitted = {name: tensors[name] for name in best}
+            best = {name: tensors[f"best.{name}"] for name in best}
+        while not selection.finished:
+            start = time.perf_counter()
+            self.fitted = self.solve(run.seed)
+            row: Row = {"epoch": len(selection.history) + 1}
+            if selection.improves(row | validated(self.scorer(), dataset)):
+                best = self.fitted
+            run.on_epoch(selection.history[-1], time.perf_counter() - start)
+            if not selection.finished:
+                kept = {f"best.{name}": t for name, t in best.items()}
+                run.save(Snapshot(self.fitted | kept, selection.history, selection.best_epoch))
+        self.fitted = best
+        return Fit(selection.history, selection.best_epoch)
+
+    def solve(self, seed: int) -> dict[str, Tensor]:
+        """The users for the present items, then the items for those users."""
+        pattern, o = pattern_of(self.catalogue.train), self.config.options
+        per_user, per_item = degrees(self.catalogue.train)
+
+        def penalty(interactions: Tensor, others: int) -> Tensor:
+            weights = (interactions + o.unobserved_weight * others) ** o.frequency_exponent
+            return (o.regularization * weights).float()
+
+        users = solved(pattern, self.fitted["users"], self.fitted["items"],
+                       penalty(per_user, self.n_items), o.unobserved_weight)  # fmt: skip
+        items = solved(pattern.T, self.fitted["items"], users,
+                       penalty(per_item, self.n_users), o.unobserved_weight)  # fmt: skip
+        return {"users": users, "items": items}
+
+    def scorer(self) -> Scorer:
+        return inner_product(*self.embeddings())
+
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        return self.fitted["users"], self.fitted["items"]
+
+
+def solved(
+    pattern: Pattern, start: Tensor, other: Tensor, penalty: Tensor, unobserved_weight: float
+) -> Tensor:
+    r"""One side's vectors (n, d) that minimise the objective while the `other`'s (m, d) stay.
+
+    Of every row r: (alpha_0 H^T H + \sum_{c in N_r} h_c h_c^T + penalty_r) w_r = \sum_c h_c.
+
+    Args:
+        pattern: the interactions, (n, m).
+        start: (n, d), where the iteration starts.
+        penalty: (n,).
+    """
+    gram = unobserved_weight * (other.T @ other)
+    ones = other.new_ones(len(pattern.columns))
+
+    def times(w: Tensor) -> Tensor:
+        observed = inner_products(pattern, w, other)
+        spread = product(pattern.offsets, pattern.columns, observed, other)
+        return spread.addmm_(w, gram).addcmul_(w, penalty[:, None])
+
+    w = start.clone()
+    residual = product(pattern.offsets, pattern.columns, ones, other) - times(w)
+    direction, squares = residual.clone(), residual.square().sum(1)
+    for _ in range(STEPS):
+        image = times(direction)
+        step = squares / (direction * image).sum(1).clamp(min=TINY)
+        w.addcmul_(direction, step[:, None])
+        residual.addcmul_(image, step[:, None], value=-1)
+        before, squares = squares, residual.square().sum(1)
+        direction = residual + (squares / before.clamp(min=TINY))[:, None] * direction
+    return w

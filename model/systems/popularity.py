@@ -1,0 +1,32 @@
+"""Popularity: everybody is recommended what most have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from model.closed_form import ClosedForm
+from model.config import SystemOptions
+
+if TYPE_CHECKING:
+    from model.metrics import Scorer
+
+
+@dataclass(frozen=True)
+class Options(SystemOptions):
+    """It reads no parameter."""
+
+
+class Popularity(ClosedForm):
+    """s_ui = the training interactions of i."""
+
+    def solve(self, seed: int) -> dict[str, Tensor]:
+        counts = torch.bincount(self.catalogue.train.items, minlength=self.n_items)
+        return {"counts": counts.float()}
+
+    def scorer(self) -> Scorer:
+        counts = self.fitted["counts"]
+        return lambda users: counts.repeat(len(users), 1)

@@ -1,7 +1,0 @@
-"""LightGCN alone, without content."""
-
-from model.lightgcn import LightGCN
-
-
-class Unfused(LightGCN):
-    """item = e."""

@@ -1,0 +1,1 @@
+"""From the items of a manifest to their vectors."""

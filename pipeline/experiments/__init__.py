@@ -1,0 +1,1 @@
+"""Fitted models by content, and what studies of them write."""
