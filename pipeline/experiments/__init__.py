@@ -1,0 +1,1 @@
+"""Fitted models and the files of their numbers, which several stages share."""
