@@ -2,7 +2,8 @@
 
     python -m pipeline.train
 
-Reads `data/prepared/` and `data/embeddings/`; writes the model, `reports/metrics.json` and
+Reads `data/prepared/` and `data/embeddings/`; writes the model, its metrics to
+`data/models/results.csv` and the few that people compare to `reports/metrics.json`, and
 `reports/history.csv`. What a study has fitted already is not fitted again (`pipeline.cells`).
 """
 
@@ -10,7 +11,6 @@ import json
 import logging
 from dataclasses import asdict
 
-import pyarrow as pa
 import torch
 from safetensors.torch import save
 
@@ -18,16 +18,12 @@ from model.metrics import SELECTION
 from pipeline import paths
 from pipeline.cells import Experiment, cell_of
 from pipeline.device import keep_freed_memory
-from pipeline.files import atomic_write, run, write_csv
+from pipeline.experiments.results import RESULT, headlines, results_of, write_rows
+from pipeline.files import atomic_write, run
 from pipeline.params import load
 from pipeline.workspace import Workspace
 
 log = logging.getLogger("train")
-
-
-def history_table(rows: list[dict[str, float]]) -> pa.Table:
-    """The history as a table, numbers rounded to 6 digits."""
-    return pa.table({name: [round(row[name], 6) for row in rows] for name in rows[0]})
 
 
 def main() -> None:
@@ -56,11 +52,13 @@ def main() -> None:
             metadata={"recommender": json.dumps(description)},
         ),
     )
-    rounded = {
-        s: {m: round(v, 6) for m, v in metrics.items()} for s, metrics in cell.metrics.items()
-    }
-    atomic_write(paths.METRICS, json.dumps(rounded, indent=2) + "\n")
-    write_csv(paths.HISTORY, history_table(cell.history))
+    results = results_of(cell)
+    write_rows(paths.RESULTS, results, RESULT)
+    dataset = json.loads(paths.SUMMARY.read_text())["dataset"]
+    compared = {"dataset": dataset} | headlines(results)
+    atomic_write(paths.METRICS, json.dumps(compared, indent=2) + "\n")
+    history = [{name: round(value, 6) for name, value in row.items()} for row in cell.history]
+    write_rows(paths.HISTORY, history, ("epoch",))
     log.info(
         "%s, %d layers, %s: best epoch %d of %d, NDCG@10 %s",
         params.fusion,

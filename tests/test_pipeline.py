@@ -117,6 +117,7 @@ EDITS = {
     "pipeline/prepare.py": ["prepare"],
     "pipeline/embeddings.py": [*ENCODE, *FIT],
     "pipeline/device.py": [*ENCODE, *FIT],
+    "pipeline/experiments/results.py": [*FIT, "report"],
     "pipeline/fingerprint.py": [*ENCODE, *FIT],
     "pipeline/workers.py": ENCODE,
     "encoders/clip.py": ENCODE,
@@ -124,12 +125,12 @@ EDITS = {
     "data/weights/mine/vit.safetensors": ENCODE,
     "pipeline/checkpoint.py": FIT,
     "pipeline/cells.py": FIT,
-    "model/metrics.py": FIT,
+    "model/metrics.py": [*FIT, "report"],
     "model/variants/lattice.py": FIT,
     "pipeline/train.py": ["train"],
     "pipeline/study.py": STUDY,
-    "pipeline/tables.py": ["report"],
-    "pipeline/templates/report.md.j2": ["report"],
+    "pipeline/reporting/table.py": ["report"],
+    "pipeline/reporting/templates/report.md.j2": ["report"],
     "data/raw/small/items.csv": ["prepare"],
     "README.md": [],
     "tests/conftest.py": [],
@@ -231,7 +232,12 @@ def test_report_is_there(clone: Clone) -> None:
     for name in ("metrics.json", "history.csv", "report.md", "index.html"):
         assert (clone.folder / "reports" / name).stat().st_size > 100
     metrics = json.loads((clone.folder / "reports/metrics.json").read_text())
-    assert set(metrics) == {"test", "validation"} and "ndcg@50" in metrics["test"]
+    assert {name: list(value) for name, value in metrics.items() if name != "dataset"} == {
+        "test": ["ndcg@10", "recall@10", "precision@10"], "validation": ["ndcg@10"],
+    }  # fmt: skip
+    assert metrics["dataset"] == "data/raw/small"
+    shown = clone.run("dvc metrics show")
+    assert "data/raw/small" in shown and "test.recall@10" in shown
 
 
 def test_an_unknown_variant_fails_at_once_and_lists_the_valid_ones(clone: Clone) -> None:
