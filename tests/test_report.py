@@ -778,7 +778,7 @@ def test_a_system_without_depth_has_no_depths(
     assert float(gain["selected depths"]) == pytest.approx(differences.mean())
     assert float(gain["selected depths ±"]) == pytest.approx(half_width(differences))
     alone = "A system that reads no seed has one value, without an interval."
-    assert (alone in text) == (seeds == [None]) and "has no depth stands –." in text
+    assert (alone in text) == (seeds == [None]) and "Systems without depth show –." in text
 
 
 def test_systems_without_depth_and_seed_alone_have_a_report(make: Callable[..., Path]) -> None:

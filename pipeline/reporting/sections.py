@@ -140,7 +140,7 @@ def _how_compared(inputs: Inputs, selected: dict[str, int | None]) -> str:
         f"{len(inputs.params.study.seeds)} seeds. Bold: the highest mean of a column."
     )
     if None in selected.values():
-        text += " Where a system has no depth stands –."
+        text += " Systems without depth show –."
     if any(model["seed"] is None for model in inputs.study.models):
         text += " A system that reads no seed has one value, without an interval."
     return text
