@@ -125,7 +125,7 @@ def test_grouped_bars_take_each_tables_own_column(drawn: list[Figure]) -> None:
     assert len({to_hex(bar.patches[0].get_facecolor()) for bar in bars}) == 2
 
 
-def test_depths_draw_a_line_a_variant(drawn: list[Figure]) -> None:
+def test_depths_draw_a_line_a_system(drawn: list[Figure]) -> None:
     figures.depths(DEPTHS, SELECTION)
     (axes,) = drawn[0].axes
     none, alpha = lines_of(axes)
