@@ -17,7 +17,9 @@ EMBEDDINGS = Path("data/embeddings")
 VECTORS = Path(".cache/vectors")
 CELLS = Path(".cache/cells")
 FITS = Path(".cache/fits")
-MODEL = Path("data/models/recommender.safetensors")
+MODELS = Path("data/models")
+MODEL = MODELS / "recommender.safetensors"
+RESULTS = MODELS / "results.csv"
 STUDY = Path("data/study")
 
 REPORTS = Path("reports")

@@ -2,7 +2,8 @@
 
     python -m pipeline.train
 
-Reads `data/prepared/` and `data/embeddings/`; writes the model, `reports/metrics.json` and
+Reads `data/prepared/` and `data/embeddings/`; writes the model, its metrics to
+`data/models/results.csv` and the few that people compare to `reports/metrics.json`, and
 `reports/history.csv`. What a study has fitted already is not fitted again
 (`pipeline.experiments.cells`).
 """
@@ -10,23 +11,18 @@ Reads `data/prepared/` and `data/embeddings/`; writes the model, `reports/metric
 import json
 import logging
 
-import pyarrow as pa
 from safetensors.torch import save
 
-from model.metrics import SELECTION, Measure
+from model.metrics import SELECTION
 from pipeline import paths
 from pipeline.device import keep_freed_memory
 from pipeline.experiments.cells import Experiment, cell_of
-from pipeline.files import atomic_write, run, write_csv
+from pipeline.experiments.results import RESULT, headlines, write_rows
+from pipeline.files import atomic_write, run
 from pipeline.params import load
 from pipeline.workspace import Workspace
 
 log = logging.getLogger("train")
-
-
-def history_table(rows: list[dict[str, float]]) -> pa.Table:
-    """The history as a table, numbers rounded to 6 digits."""
-    return pa.table({name: [round(row[name], 6) for row in rows] for name in rows[0]})
 
 
 def main() -> None:
@@ -57,17 +53,21 @@ def main() -> None:
             metadata={"recommender": json.dumps(description)},
         ),
     )
-    rounded: dict[str, dict[str, float]] = {}
-    for r in cell.results:
-        measure = Measure(r["metric"], r["k"])
-        rounded.setdefault(r["split"], {})[str(measure)] = round(r["value"], 6)
-    atomic_write(paths.METRICS, json.dumps(rounded, indent=2) + "\n")
-    write_csv(paths.HISTORY, history_table(cell.history))
-    shown = ", ".join(f"{split} {values[str(SELECTION)]:.4f}" for split, values in rounded.items())
+    write_rows(paths.RESULTS, cell.results, RESULT)
+    dataset = json.loads(paths.SUMMARY.read_text())["dataset"]
+    compared = {"dataset": dataset} | headlines(cell.results)
+    atomic_write(paths.METRICS, json.dumps(compared, indent=2) + "\n")
+    history = [{name: round(value, 6) for name, value in row.items()} for row in cell.history]
+    write_rows(paths.HISTORY, history, ("epoch",))
+    shown = [
+        f"{split} {value:.4f}"
+        for split in dict.fromkeys(row["split"] for row in cell.results)
+        if (value := cell.value(split, SELECTION)) is not None
+    ]
     log.info(
         "%s, %s: best epoch %d of %d, NDCG@10 %s",
         experiment.label, "fitted" if cell.fresh else "fitted before",
-        cell.best_epoch, len(cell.history), shown,
+        cell.best_epoch, len(cell.history), ", ".join(shown) or "unknown: nothing to predict",
     )  # fmt: skip
 
 

@@ -83,6 +83,7 @@ def write_workspace(root: Path, seed: int = 0) -> None:
             "item": pa.array(split.items.numpy(), pa.int32()),
         }
         pq.write_table(pa.table(columns), prepared / f"{name}.parquet")
+    (prepared / "summary.json").write_text('{"dataset": "small"}')
     rng = np.random.default_rng(seed)
     for modality, first in {"text": 0, "image": 3, "audio": 9, "video": ITEMS}.items():
         vectors = rng.normal(size=(ITEMS - first, 6)).astype(np.float32)

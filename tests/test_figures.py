@@ -10,17 +10,20 @@ from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
 
-from pipeline import figures
-from pipeline.tables import Estimate, Table
+from model.metrics import SELECTION, Measure
+from pipeline.reporting import figures
+from pipeline.reporting.estimates import Estimate
+from pipeline.reporting.table import Column, Table
 
-VARIANTS = ("none", "frozen", "alpha")
+SYSTEMS = ("none", "frozen", "alpha")
+RECALL = Measure("recall", 10)
 ROWS = (
     ("none", 0, Estimate(0.2, 0.05), Estimate(0.7, 0.01)),
     ("none", 3, Estimate(0.3, 0.06), Estimate(0.8, 0.02)),
     ("alpha", 0, Estimate(0.4, 0.01), Estimate(0.6, 0.03)),
     ("alpha", 3, Estimate(0.1, 0.02), Estimate(0.5, 0.04)),
 )
-DEPTHS = Table("layers", "", ("variant", "layers", "ndcg@10", "recall@5"), ROWS)
+DEPTHS = Table("layers", "", ("system", "layers", SELECTION, Measure("recall", 5)), ROWS)
 
 
 @pytest.fixture
@@ -37,13 +40,13 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return saved
 
 
-def compared(*estimates: Estimate, column: str = "ndcg@10") -> Table:
-    """A row a variant: the column of interest between two others."""
+def compared(*estimates: Estimate, column: Column = SELECTION) -> Table:
+    """A row a system: the column of interest between two others."""
     rows = tuple(
         (v, Estimate(9.0, 9.0), e, Estimate(8.0, 8.0))
-        for v, e in zip(VARIANTS, estimates, strict=True)
+        for v, e in zip(SYSTEMS, estimates, strict=True)
     )
-    return Table("t", "", ("variant", "ndcg@5", column, "ndcg@20"), rows)
+    return Table("t", "", ("system", Measure("ndcg", 5), column, Measure("ndcg", 20)), rows)
 
 
 def spans(container: Any, axis: int = 1) -> list[tuple[float, float]]:
@@ -70,7 +73,7 @@ def ticks(axis: Any) -> list[str]:
 
 def test_bars_show_means_and_intervals(drawn: list[Figure]) -> None:
     svg = figures.bars(
-        compared(Estimate(0.2, 0.05), Estimate(0.3, 0.1), Estimate(0.1, 0.02)), "ndcg@10"
+        compared(Estimate(0.2, 0.05), Estimate(0.3, 0.1), Estimate(0.1, 0.02)), SELECTION
     )
     (axes,) = drawn[0].axes
     bars = bars_of(axes)
@@ -80,20 +83,20 @@ def test_bars_show_means_and_intervals(drawn: list[Figure]) -> None:
     )
     found = [spans(bar.errorbar)[0] for bar in bars]
     assert np.allclose(found, [(0.15, 0.25), (0.2, 0.4), (0.08, 0.12)])
-    assert ticks(axes.xaxis) == list(VARIANTS)
+    assert ticks(axes.xaxis) == list(SYSTEMS)
     assert axes.get_title() == "NDCG@10" and axes.get_ylabel() == "mean over seeds"
     texts = [e.text for e in ET.fromstring(svg).iter() if e.tag.endswith("}text")]
-    assert {"NDCG@10", *VARIANTS} <= set(texts)  # text stays text
+    assert {"NDCG@10", *SYSTEMS} <= set(texts)  # text stays text
 
 
 def test_one_seed_has_no_intervals(drawn: list[Figure]) -> None:
     single = [Estimate(0.2, None), Estimate(0.3, None), Estimate(0.1, None)]
-    table = compared(*single, column="recall@10")
-    figures.bars(table, "recall@10")
-    figures.bars_by_model([table], ["recall@10"])
-    figures.differences(table, "recall@10")
+    table = compared(*single, column=RECALL)
+    figures.bars(table, RECALL)
+    figures.bars_by_system([table], [RECALL])
+    figures.differences(table, RECALL)
     rows = (("none", 0, single[0]), ("none", 1, single[1]))
-    figures.depths(Table("t", "", ("variant", "layers", "recall@10"), rows), "recall@10")
+    figures.depths(Table("t", "", ("system", "layers", RECALL), rows), RECALL)
     assert drawn[0].axes[0].get_title() == "Recall@10"
     for figure in drawn[:2]:
         assert all(bar.errorbar is None for bar in bars_of(figure.axes[0]))
@@ -103,10 +106,10 @@ def test_one_seed_has_no_intervals(drawn: list[Figure]) -> None:
 
 def test_grouped_bars_take_each_tables_own_column(drawn: list[Figure]) -> None:
     tables = [
-        compared(Estimate(0.2, 0.05), Estimate(0.3, 0.1), Estimate(0.1, 0.02), column="recall@10"),
+        compared(Estimate(0.2, 0.05), Estimate(0.3, 0.1), Estimate(0.1, 0.02), column=RECALL),
         compared(Estimate(0.5, 0.01), Estimate(0.6, 0.03), Estimate(0.7, 0.04)),
     ]
-    figures.bars_by_model(tables, ["recall@10", "ndcg@10"])
+    figures.bars_by_system(tables, [RECALL, SELECTION])
     (axes,) = drawn[0].axes
     bars = bars_of(axes)
     heights = [[p.get_height() for p in bar.patches] for bar in bars]
@@ -117,13 +120,13 @@ def test_grouped_bars_take_each_tables_own_column(drawn: list[Figure]) -> None:
     for x, (first, second) in enumerate(zip(*edges, strict=True)):  # side by side around a tick
         assert x - 0.5 < first[0] < first[1] == pytest.approx(second[0])
         assert first[1] == pytest.approx(x) and second[1] < x + 0.5
-    assert ticks(axes.xaxis) == list(VARIANTS)
+    assert ticks(axes.xaxis) == list(SYSTEMS)
     assert labels(drawn[0]) == ["Recall@10", "NDCG@10"]
     assert len({to_hex(bar.patches[0].get_facecolor()) for bar in bars}) == 2
 
 
-def test_depths_draw_a_line_a_variant(drawn: list[Figure]) -> None:
-    figures.depths(DEPTHS, "ndcg@10")
+def test_depths_draw_a_line_a_system(drawn: list[Figure]) -> None:
+    figures.depths(DEPTHS, SELECTION)
     (axes,) = drawn[0].axes
     none, alpha = lines_of(axes)
     for line, values, intervals in (
@@ -140,7 +143,7 @@ def test_depths_draw_a_line_a_variant(drawn: list[Figure]) -> None:
 
 def test_differences_stand_from_top_to_bottom_around_zero(drawn: list[Figure]) -> None:
     table = compared(Estimate(0.2, 0.05), Estimate(-0.3, 0.1), Estimate(0.1, 0.02))
-    figures.differences(table, "ndcg@10")
+    figures.differences(table, SELECTION)
     (axes,) = drawn[0].axes
     points = lines_of(axes)
     assert [float(p.lines[0].get_xdata()[0]) for p in points] == [0.2, -0.3, 0.1]
@@ -148,38 +151,63 @@ def test_differences_stand_from_top_to_bottom_around_zero(drawn: list[Figure]) -
     assert np.allclose(
         [spans(p, axis=0)[0] for p in points], [(0.15, 0.25), (-0.4, -0.2), (0.08, 0.12)]
     )
-    assert ticks(axes.yaxis) == list(VARIANTS) and list(axes.get_yticks()) == [0, 1, 2]
+    assert ticks(axes.yaxis) == list(SYSTEMS) and list(axes.get_yticks()) == [0, 1, 2]
     bottom, top = axes.get_ylim()
-    assert top < 0 and bottom > 2  # the first variant on top
+    assert top < 0 and bottom > 2  # the first system on top
     zero = [line for line in axes.lines if list(line.get_xdata()) == [0, 0]]
     assert len(zero) == 1
 
 
-def test_a_variant_has_one_colour_in_every_figure(drawn: list[Figure]) -> None:
-    figures.bars(compared(*[Estimate(0.2, 0.05)] * 3), "ndcg@10")
-    figures.differences(compared(*[Estimate(0.2, 0.05)] * 3), "ndcg@10")
-    figures.depths(DEPTHS, "ndcg@10")
+def test_a_system_has_one_colour_in_every_figure(drawn: list[Figure]) -> None:
+    figures.bars(compared(*[Estimate(0.2, 0.05)] * 3), SELECTION)
+    figures.differences(compared(*[Estimate(0.2, 0.05)] * 3), SELECTION)
+    figures.depths(DEPTHS, SELECTION)
     rows = tuple((v, epoch, 0.5) for v in ("alpha", "none") for epoch in (1, 2))
-    figures.curves(Table("t", "", ("variant", "epoch", "loss"), rows), "loss", "Loss")
+    figures.curves(Table("t", "", ("system", "epoch", "loss"), rows), "loss", "Loss")
     bars, points, depths, curves = (figure.axes[0] for figure in drawn)
     colours = [to_hex(bar.patches[0].get_facecolor()) for bar in bars_of(bars)]
     assert len(set(colours)) == 3
     assert [to_hex(p.lines[0].get_color()) for p in lines_of(points)] == colours
-    by_variant = dict(zip(VARIANTS, colours, strict=True))
+    by_system = dict(zip(SYSTEMS, colours, strict=True))
     assert [to_hex(line.lines[0].get_color()) for line in lines_of(depths)] == [
-        by_variant["none"], by_variant["alpha"],
+        by_system["none"], by_system["alpha"],
     ]  # fmt: skip
     assert [to_hex(line.get_color()) for line in curves.lines] == [
-        by_variant["alpha"], by_variant["none"],
+        by_system["alpha"], by_system["none"],
     ]  # fmt: skip
     assert len({line.get_linestyle() for line in curves.lines}) == 2
     assert len({p.lines[0].get_marker() for p in lines_of(points)}) == 3
 
 
+def test_one_value_beside_intervals_has_none(drawn: list[Figure]) -> None:
+    """As of a system that reads no seed: neither a bar nor its caps."""
+    table = compared(Estimate(0.2, 0.05), Estimate(0.3, None), Estimate(0.1, 0.02))
+    figures.bars_by_system([table], [SELECTION])
+    figures.bars(table, SELECTION)
+    figures.differences(table, SELECTION)
+    (grouped,) = bars_of(drawn[0].axes[0])
+    (segments,) = (lines.get_segments() for lines in grouped.errorbar.lines[2])
+    assert [len(segment) for segment in segments] == [2, 0, 2]
+    assert [bar.errorbar is None for bar in bars_of(drawn[1].axes[0])] == [False, True, False]
+    assert [p.has_xerr for p in lines_of(drawn[2].axes[0])] == [True, False, True]
+    rows = (("none", 0, Estimate(0.2, None)), ("none", 1, Estimate(0.3, 0.1)))
+    figures.depths(Table("t", "", ("system", "layers", SELECTION), rows), SELECTION)
+    (line,) = lines_of(drawn[3].axes[0])
+    assert [len(segment) for segment in line.lines[2][0].get_segments()] == [0, 2]
+
+
+def test_32_systems_can_be_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"s{n}" for n in range(32)]
+    monkeypatch.setattr(figures, "SYSTEMS", tuple(names))
+    styles = [figures.style_of(name) for name in names]
+    assert len({(s.colour, s.marker) for s in styles}) == 32
+    assert len({(s.colour, s.line) for s in styles}) == 32
+    assert len({s.colour for s in styles[:8]}) == 8 == len({s.marker for s in styles[:8]})
+
+
 def test_curves_over_epochs(drawn: list[Figure]) -> None:
     rows = (
         (2, 1, 9.0, 0.5), (2, 2, 9.0, 0.4), (2, 3, 9.0, 0.3),
-        (1, 1, 9.0, None), (1, 2, 9.0, None),
         (0, 1, 9.0, 0.9), (0, 2, 9.0, 0.8),
     )  # fmt: skip
     figures.curves(Table("t", "", ("layers", "epoch", "other", "alpha"), rows), "alpha", "α")
@@ -190,7 +218,7 @@ def test_curves_over_epochs(drawn: list[Figure]) -> None:
     assert len({to_hex(line.get_color()) for line in axes.lines}) == 2
     assert axes.get_title() == "α" and axes.get_xlabel() == "epoch"
     rows = (("none", 1, 0.5), ("frozen", 1, 0.4))
-    figures.curves(Table("t", "", ("variant", "epoch", "loss"), rows), "loss", "Loss")
+    figures.curves(Table("t", "", ("system", "epoch", "loss"), rows), "loss", "Loss")
     assert labels(drawn[1]) == ["none", "frozen"]
 
 
@@ -211,13 +239,13 @@ def test_the_history_of_one_model(drawn: list[Figure]) -> None:
 
 
 def test_equal_tables_give_equal_bytes() -> None:
-    first, second = figures.depths(DEPTHS, "ndcg@10"), figures.depths(DEPTHS, "ndcg@10")
-    assert first == second != figures.depths(DEPTHS, "recall@5")
+    first, second = figures.depths(DEPTHS, SELECTION), figures.depths(DEPTHS, SELECTION)
+    assert first == second != figures.depths(DEPTHS, Measure("recall", 5))
     assert "dc:date" not in first and "matplotlib.org/" not in first  # no date, no version
 
 
 def test_a_drawing_on_a_page() -> None:
-    svg = figures.depths(DEPTHS, "ndcg@10")
+    svg = figures.depths(DEPTHS, SELECTION)
     assert figures.INK in svg and figures.PAPER in svg
     shown = figures.inline(svg, "depth", 'a < b & "c"')
     root = ET.fromstring(shown)

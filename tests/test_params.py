@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import asdict, replace
 from functools import reduce
 from math import nan, nextafter
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from model.systems import options_class
 from pipeline.files import InputError
 from pipeline.params import Params, load
 
@@ -74,14 +76,26 @@ BOUNDS = {
     f"{SYSTEMS}.lattice.feature_dimension": AT_LEAST_1,
     f"{SYSTEMS}.lattice.frozen_weight": FRACTION,
     f"{SYSTEMS}.lattice.regularization": NOT_NEGATIVE,
+    f"{SYSTEMS}.ease.regularization": POSITIVE,
+    f"{SYSTEMS}.ease.content_weight": NOT_NEGATIVE,
+    f"{SYSTEMS}.ease.user_exponent": NOT_NEGATIVE,
+    f"{SYSTEMS}.ease.item_exponent": NOT_NEGATIVE,
+    f"{SYSTEMS}.ials.iterations": AT_LEAST_1,
+    f"{SYSTEMS}.ials.unobserved_weight": POSITIVE,
+    f"{SYSTEMS}.ials.regularization": NOT_NEGATIVE,
+    f"{SYSTEMS}.ials.frequency_exponent": NOT_NEGATIVE,
+    f"{SYSTEMS}.itemknn.neighbors": AT_LEAST_1,
+    f"{SYSTEMS}.itemknn.shrinkage": NOT_NEGATIVE,
+    f"{SYSTEMS}.itemknn.k1": NOT_NEGATIVE,
+    f"{SYSTEMS}.itemknn.b": FRACTION,
 }
-VARIANTS = [
+FUSIONS = [
     "none", "frozen", "alpha", "unfrozen", "normalized", "equal", "early", "mmlgcn", "vbpr",
-    "mmgcn", "lattice",
+    "mmgcn", "lattice", "ease", "ials", "itemknn", "popularity", "random",
 ]  # fmt: skip
 # Every name of params.yaml with all that it may be.
 CHOICES = {
-    "fusion": VARIANTS,
+    "fusion": FUSIONS,
     "aggregate": ["mean", "sum", "max", "min", "prod", "concat", "ensemble"],
     "propagation": ["bipartite", "published"],
     "projection": ["fixed", "learned"],
@@ -100,6 +114,7 @@ CHOICES = {
     "train.loss": ["bpr", "softmax"],
     "train.missing": ["skip", "zero", "mean"],
     f"{SYSTEMS}.lattice.rebuild": ["step", "epoch"],
+    f"{SYSTEMS}.itemknn.similarity": ["cosine", "bm25"],
 }
 
 
@@ -184,6 +199,36 @@ def test_names_are_those_that_are_listed(tmp_path: Path, key: str) -> None:
     assert sorted(name for name in listed if " " not in name) == sorted(CHOICES[key])
 
 
+def test_the_file_shows_the_defaults_of_every_system() -> None:
+    written = {name: dict(own) for name, own in DATA[SYSTEMS].items()}
+    declared = {name: asdict(options_class(name)()) for name in FUSIONS}
+    assert written == {name: own for name, own in declared.items() if own}
+
+
+def test_what_a_system_is_not_told_has_its_default(tmp_path: Path) -> None:
+    some = {SYSTEMS: {"vbpr": {"learning_rate": 0.25}}}
+    params = load(changed(tmp_path, **some))
+    assert asdict(params.systems["vbpr"]) == asdict(options_class("vbpr")()) | {
+        "learning_rate": 0.25
+    }
+    assert asdict(params.systems["lattice"]) == asdict(options_class("lattice")())
+    assert load(changed(tmp_path, **{SYSTEMS: {}})).systems.keys() == set(FUSIONS)
+
+
+def test_what_is_not_read() -> None:
+    params = load(REPOSITORY / "params.yaml")
+    assert params.unread("frozen") == ["train.content.temperature", "train.temperature"]
+    assert params.unread("none") == [
+        "aggregate", "projection", "train.content", "train.missing", "train.temperature",
+    ]  # fmt: skip
+    assert "systems.itemknn.k1" in params.unread("itemknn")
+    assert "systems.itemknn.shrinkage" not in params.unread("itemknn")
+    published = replace(params, protocol="published")
+    assert {"train.patience", "train.reject_positives"} <= set(published.unread("none"))
+    everything = set(params.unread("popularity"))
+    assert everything >= {"aggregate", "layers", "seed", "protocol", "train.dimension"}
+
+
 def test_each_modality_keeps_its_own_values(tmp_path: Path) -> None:
     sizes = {f"encode.{m}.batch_size": n for n, m in enumerate(("video", "audio", "text"), 1)}
     params = load(changed(tmp_path, **sizes))
@@ -265,11 +310,15 @@ def test_lists_of_the_study(
         ({"train__learning_rate": 0}, ["train.learning_rate", "above 0"]),
         ({"train__reject_positives": "no"}, ["train.reject_positives", "true or false"]),
         ({"train": 3}, ["train", "mapping"]),
-        ({"study__variants": []}, ["study.systems", "at least one"]),
-        ({"study__variants": ["none", "lste"]}, ["study.systems", "'lste'"]),
+        ({"study__systems": []}, ["study.systems", "at least one"]),
+        ({"study__systems": ["none", "lste"]}, ["study.systems", "'lste'"]),
         ({"study__seeds": [1, 1]}, ["study.seeds", "once"]),
         ({"encode__image__encoder": "minilm"}, ["encode.image.encoder", "vit"]),
         ({"encode__image__encoder": "r2plus1d"}, ["encode.image.encoder", "valid: clip, vit"]),
+        ({"systems__vpbr": {}}, ["systems.vpbr", "did you mean vbpr?", "valid: none, frozen"]),
+        ({"systems__vbpr__k": 1}, ["systems.vbpr.k", "valid: learning_rate, regularization"]),
+        ({"systems__vbpr": 3}, ["systems.vbpr must be a mapping"]),
+        ({"systems": 3}, ["systems: 3", "or {}"]),
         ({"encode__smell": {}}, ["encode.smell", "text, image, audio, video"]),
         ({"encode": 3}, ["encode: 3", "text, image, audio, video"]),
         ({"encode__text": "minilm"}, ["encode.text must be a mapping"]),

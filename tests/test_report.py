@@ -14,12 +14,15 @@ import pytest
 from ruamel.yaml import YAML
 from scipy import stats
 
+from model.systems import options_class
 from pipeline import report
 from pipeline.embeddings import write_embeddings
+from pipeline.reporting import figures
 
 REPOSITORY = Path(__file__).parents[1]
-VARIANTS, LAYERS, SEEDS = ["none", "frozen", "alpha"], [0, 2], [1, 2, 3]
-METRICS = [f"{m}@{k}" for m in ("precision", "recall", "ndcg") for k in (5, 10, 20, 50)]
+SYSTEMS, LAYERS, SEEDS = ["none", "frozen", "alpha"], [0, 2], [1, 2, 3]
+ACCURACY = [f"{m}@{k}" for m in ("precision", "recall", "ndcg") for k in (5, 10, 20, 50)]
+METRICS = ACCURACY + [f"{m}@{k}" for m in ("coverage", "novelty") for k in (5, 10, 20, 50)]
 Cell = dict[str, Any]
 
 
@@ -27,24 +30,44 @@ def cells(seed: int = 0) -> list[Cell]:
     """Results of a study with random metrics."""
     rng = np.random.default_rng(seed)
     return [
-        {"variant": variant, "layers": layers, "seed": s, "best_epoch": 3}
-        | {"alpha": float(rng.random()) if variant == "alpha" else None}
+        {"system": system, "layers": layers, "seed": s, "best_epoch": 3}
+        | {"alpha": float(rng.random()) if system == "alpha" else None}
         | {f"{split}_{m}": float(rng.random()) for split in ("validation", "test") for m in METRICS}
-        for variant in VARIANTS
+        for system in SYSTEMS
         for layers in LAYERS
         for s in SEEDS
     ]
 
 
+def key_of(row: Cell) -> Cell:
+    return {k: row[k] for k in ("system", "layers", "seed")}
+
+
 def epochs(cell: Cell) -> list[Cell]:
-    """A history that depends on the cell; its length on the seed alone."""
-    key = {k: cell[k] for k in ("variant", "layers", "seed")}
+    """A history that depends on the cell, its length on the seed alone; a system without depth
+    has a single epoch and no losses."""
+    key = key_of(cell)
+    if cell["layers"] is None:
+        return [key | {"epoch": 1, "ndcg@10": 0.5}]
     return [
         key
         | {"epoch": epoch, "train_loss": 1 / (epoch + cell["seed"]) + cell["layers"]}
         | {"validation_loss": 0.7 + epoch * cell["validation_ndcg@10"]}
         | {"ndcg@10": 0.01 * epoch * cell["seed"], "alpha": cell["alpha"] and cell["alpha"] * epoch}
         for epoch in range(1, 4 + cell["seed"])
+    ]
+
+
+def numbers(cell: Cell) -> list[Cell]:
+    """A row a metric, as the files hold them."""
+    key = key_of(cell)
+    names = [
+        (split, *m.split("@")) for split in ("validation", "test") for m in METRICS
+        if f"{split}_{m}" in cell
+    ]  # fmt: skip
+    return [
+        key | {"split": split, "metric": metric, "k": k, "value": cell[f"{split}_{metric}@{k}"]}
+        for split, metric, k in names
     ]
 
 
@@ -68,27 +91,30 @@ def write_workspace(
     *,
     failures: list[tuple[str, str, str, str]] = FAILURES,
     weights: dict[str, str] = WEIGHTS,
+    trained: list[Cell] | None = None,
     **summary: Any,
 ) -> None:
     """What the earlier stages leave; columns that start with `drop` are left out."""
 
     def kept(row: Cell) -> Cell:
-        return {k: v for k, v in row.items() if not k.startswith(drop)}
+        return {k: v for k, v in row.items() if not k.startswith(drop) and v is not None}
 
     yaml = YAML()
     params = yaml.load(REPOSITORY / "params.yaml")
-    variants = list(dict.fromkeys(cell["variant"] for cell in results))
+    systems = list(dict.fromkeys(cell["system"] for cell in results))
     params["study"] = {
-        "variants": variants,
-        "layers": sorted({cell["layers"] for cell in results}),
-        "seeds": sorted({cell["seed"] for cell in results}),
+        "systems": systems,
+        "layers": sorted({cell["layers"] for cell in results} - {None}) or LAYERS,
+        "seeds": sorted({cell["seed"] for cell in results} - {None}) or SEEDS,
     }
     yaml.dump(params, folder / "params.yaml")
-    for variant in variants:
-        mine = [cell for cell in results if cell["variant"] == variant]
-        write_rows(folder / f"data/study/{variant}/results.csv", [kept(cell) for cell in mine])
-        rows = [kept(epoch) for cell in mine for epoch in epochs(cell)]
-        write_rows(folder / f"data/study/{variant}/history.csv", rows)
+    for system in systems:
+        mine = [cell for cell in results if cell["system"] == system]
+        study = folder / f"data/study/{system}"
+        keys = ("system", "layers", "seed", "best_epoch", "alpha")
+        write_rows(study / "models.csv", [{k: cell[k] for k in keys} for cell in mine])
+        write_rows(study / "results.csv", [n for c in mine for n in numbers(kept(c) | key_of(c))])
+        write_rows(study / "history.csv", [kept(e) | key_of(e) for c in mine for e in epochs(c)])
     (folder / "data/embeddings").mkdir(parents=True, exist_ok=True)
     for modality, count in {"text": 10, "image": 4, "audio": 3, "video": 0}.items():
         metadata = {
@@ -113,13 +139,17 @@ def write_workspace(
     } | summary  # fmt: skip
     (folder / "data/prepared").mkdir(parents=True, exist_ok=True)
     (folder / "data/prepared/summary.json").write_text(json.dumps(summary))
-    metrics = {
-        split: {m: (i + j / 100) for j, m in enumerate(METRICS)}
+    trained_metrics = {
+        f"{split}_{m}": (i + j / 100)
         for i, split in enumerate(("validation", "test"))
+        for j, m in enumerate(METRICS)
     }
-    (folder / "reports").mkdir(exist_ok=True)
-    (folder / "reports/metrics.json").write_text(json.dumps(kept(metrics)))
-    trained = epochs(results[0])
+    rows = [
+        {k: number[k] for k in ("split", "metric", "k", "value")}
+        for number in numbers(kept(trained_metrics) | key_of(results[0]))
+    ]
+    write_rows(folder / "data/models/results.csv", rows)
+    trained = epochs(results[0]) if trained is None else trained
     for row, ndcg in zip(trained, (0.1, 0.35, 0.35, 0.2), strict=False):  # the best one comes twice
         row["ndcg@10"] = ndcg
     write_rows(folder / "reports/history.csv", [kept(row) for row in trained])
@@ -144,14 +174,14 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def words(argument: Any) -> str:
         many = argument if isinstance(argument, list) else [argument]
-        return "+".join(getattr(one, "name", one) for one in many)
+        return "+".join(str(getattr(one, "name", one)) for one in many)
 
-    for kind in ("bars", "bars_by_model", "depths", "differences", "curves", "history"):
+    for kind in ("bars", "bars_by_system", "depths", "differences", "curves", "history"):
 
         def stub(*arguments: Any, kind: str = kind) -> str:
             return f"<svg>{kind}: {'; '.join(map(words, arguments))}</svg>"
 
-        monkeypatch.setattr(report.figures, kind, stub)
+        monkeypatch.setattr(figures, kind, stub)
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -169,9 +199,9 @@ def half_width(sample: np.ndarray) -> float:
     return float(interval.high - interval.low) / 2
 
 
-def best_depth(results: list[Cell], variant: str) -> int:
+def best_depth(results: list[Cell], system: str) -> int:
     """By validation NDCG@10."""
-    means = [values(results, "validation_ndcg@10", variant=variant, layers=k) for k in LAYERS]
+    means = [values(results, "validation_ndcg@10", system=system, layers=k) for k in LAYERS]
     return LAYERS[int(np.argmax([m.mean() for m in means]))]
 
 
@@ -180,24 +210,24 @@ def test_every_table_of_metrics_is_what_the_cells_say(make: Callable[..., Path])
     results = cells()
     tables = make(results) / "tables"
     layers = read(tables / "layers.csv")
-    assert [(r["variant"], int(r["layers"])) for r in layers] == [
-        (v, k) for v in VARIANTS for k in LAYERS
+    assert [(r["system"], int(r["layers"])) for r in layers] == [
+        (v, k) for v in SYSTEMS for k in LAYERS
     ]
     for row in layers:
         for metric in METRICS:
             sample = values(
-                results, f"test_{metric}", variant=row["variant"], layers=int(row["layers"])
+                results, f"test_{metric}", system=row["system"], layers=int(row["layers"])
             )
             assert float(row[metric]) == pytest.approx(sample.mean())
             assert float(row[f"{metric} ±"]) == pytest.approx(half_width(sample))
     for metric in ("precision", "recall", "ndcg"):
         rows = read(tables / f"comparison-{metric}.csv")
-        assert [r["variant"] for r in rows] == VARIANTS
+        assert [r["system"] for r in rows] == SYSTEMS
         for row in rows:
-            variant, depth = row["variant"], best_depth(results, row["variant"])
+            system, depth = row["system"], best_depth(results, row["system"])
             assert int(row["layers"]) == depth
             for k in (5, 10, 20, 50):
-                sample = values(results, f"test_{metric}@{k}", variant=variant, layers=depth)
+                sample = values(results, f"test_{metric}@{k}", system=system, layers=depth)
                 assert float(row[f"{metric}@{k}"]) == pytest.approx(sample.mean())
                 assert float(row[f"{metric}@{k} ±"]) == pytest.approx(half_width(sample))
 
@@ -207,20 +237,20 @@ def test_gains_and_alpha_are_what_the_cells_say(make: Callable[..., Path]) -> No
     results = cells(1)
     tables = make(results) / "tables"
     rows = read(tables / "gains.csv")
-    assert [r["variant"] for r in rows] == ["frozen", "alpha"]
+    assert [r["system"] for r in rows] == ["frozen", "alpha"]
     for row in rows:
-        depths = {"selected depths": [best_depth(results, v) for v in (row["variant"], "none")]}
+        depths = {"selected depths": [best_depth(results, v) for v in (row["system"], "none")]}
         depths |= {f"K = {k}": [k, k] for k in LAYERS}
         for column, (mine, base) in depths.items():
             difference = values(
-                results, "test_ndcg@10", variant=row["variant"], layers=mine
-            ) - values(results, "test_ndcg@10", variant="none", layers=base)
+                results, "test_ndcg@10", system=row["system"], layers=mine
+            ) - values(results, "test_ndcg@10", system="none", layers=base)
             assert float(row[column]) == pytest.approx(difference.mean())
             assert float(row[f"{column} ±"]) == pytest.approx(half_width(difference))
     rows = read(tables / "alpha.csv")
-    assert [(r["variant"], r["layers"]) for r in rows] == [("alpha", "0"), ("alpha", "2")]
+    assert [(r["system"], r["layers"]) for r in rows] == [("alpha", "0"), ("alpha", "2")]
     for row in rows:
-        sample = values(results, "alpha", variant="alpha", layers=int(row["layers"]))
+        sample = values(results, "alpha", system="alpha", layers=int(row["layers"]))
         assert float(row["alpha"]) == pytest.approx(sample.mean())
         assert float(row["alpha ±"]) == pytest.approx(half_width(sample))
 
@@ -232,14 +262,14 @@ def test_curves_are_means_over_all_seeds(make: Callable[..., Path]) -> None:
     history = [row for cell in results for row in epochs(cell)]
     rows = read(tables / "curves.csv")
     assert list(rows[0]) == [
-        "variant", "epoch", "train_loss", "validation_loss", "ndcg@10", "alpha",
+        "system", "epoch", "train_loss", "validation_loss", "ndcg@10", "alpha",
     ]  # fmt: skip
-    assert [(r["variant"], int(r["epoch"])) for r in rows] == [
-        (v, epoch) for v in VARIANTS for epoch in (1, 2, 3, 4)  # seed 1 stops
+    assert [(r["system"], int(r["epoch"])) for r in rows] == [
+        (v, epoch) for v in SYSTEMS for epoch in (1, 2, 3, 4)  # seed 1 stops
     ]  # fmt: skip
     for row in rows:
-        variant = row["variant"]
-        key = {"variant": variant, "layers": best_depth(results, variant)}
+        system = row["system"]
+        key = {"system": system, "layers": best_depth(results, system)}
         for column in ("train_loss", "validation_loss", "ndcg@10"):
             sample = values(history, column, epoch=int(row["epoch"]), **key)
             assert len(sample) == len(SEEDS)
@@ -247,7 +277,7 @@ def test_curves_are_means_over_all_seeds(make: Callable[..., Path]) -> None:
     rows = read(tables / "alpha-curves.csv")
     assert [(r["layers"], r["epoch"]) for r in rows] == [(k, e) for k in "02" for e in "1234"]
     for row in rows:
-        sample = values(results, "alpha", variant="alpha", layers=int(row["layers"]))
+        sample = values(results, "alpha", system="alpha", layers=int(row["layers"]))
         assert float(row["alpha"]) == pytest.approx(sample.mean() * int(row["epoch"]))
 
 
@@ -266,7 +296,12 @@ def test_remaining_tables_repeat_their_inputs(make: Callable[..., Path]) -> None
     assert dataset["users"] == 7 and dataset["sparsity"] == 0.4
     assert dataset["train interactions"] == 30
     trained = read(folder / "trained.csv")
-    assert [float(r["@50"]) for r in trained] == [0.03, 0.07, 0.11, 1.03, 1.07, 1.11]
+    assert [float(r["@50"]) for r in trained] == [
+        0.03, 0.07, 0.11, 0.15, 0.19, 1.03, 1.07, 1.11, 1.15, 1.19,
+    ]  # fmt: skip
+    assert [r["metric"] for r in trained[:5]] == [
+        "precision", "recall", "NDCG", "coverage", "novelty",
+    ]  # fmt: skip
     parameters = {r["parameter"]: r["value"] for r in read(folder / "parameters.csv")}
     assert parameters["fusion"] == "frozen" and parameters["study.seeds"] == "1 2 3"
     modalities = {r["modality"]: r for r in read(folder / "modalities.csv")}
@@ -321,13 +356,13 @@ NDCG = dict[str, dict[int, list[float]]]
 
 
 def constructed(validation: NDCG, test: NDCG, alpha: NDCG | None = None) -> list[Cell]:
-    """Cells with the given NDCG@10 (and α) by variant and depth, a value a seed."""
+    """Cells with the given NDCG@10 (and α) by system and depth, a value a seed."""
     return [
         dict.fromkeys((f"{split}_{m}" for split in ("validation", "test") for m in METRICS), 0.5)
-        | {"variant": variant, "layers": layers, "seed": seed, "best_epoch": 3}
-        | {"alpha": alpha[variant][layers][i] if alpha and variant in alpha else None}
-        | {"validation_ndcg@10": value, "test_ndcg@10": test[variant][layers][i]}
-        for variant, by_depth in validation.items()
+        | {"system": system, "layers": layers, "seed": seed, "best_epoch": 3}
+        | {"alpha": alpha[system][layers][i] if alpha and system in alpha else None}
+        | {"validation_ndcg@10": value, "test_ndcg@10": test[system][layers][i]}
+        for system, by_depth in validation.items()
         for layers, of_seeds in by_depth.items()
         for i, (seed, value) in enumerate(zip(SEEDS, of_seeds, strict=True))
     ]
@@ -336,7 +371,7 @@ def constructed(validation: NDCG, test: NDCG, alpha: NDCG | None = None) -> list
 # Three values with mean 0 and standard deviation 0.01: their half-width is 0.01 t / sqrt(3) with
 # t = 4.3027, the 0.975 quantile of 2 degrees of freedom.
 SPREAD, HALF = [-0.01, 0.0, 0.01], 0.024841
-BASE = [0.2, 0.3, 0.4]  # differs more by seed than by variant: only pairs show a difference
+BASE = [0.2, 0.3, 0.4]  # differs more by seed than by system: only pairs show a difference
 
 
 def plus(gain: float, base: list[float] = BASE) -> list[float]:
@@ -393,10 +428,10 @@ TEST: NDCG = {
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_the_preferred_variant_is_chosen_by_validation(make: Callable[..., Path]) -> None:
+def test_the_preferred_system_is_chosen_by_validation(make: Callable[..., Path]) -> None:
     found = findings(make(constructed(VALIDATION, TEST)))
     assert found[:4] == [
-        "Of the variants with content, validation prefers `alpha` (K = 2). Its test NDCG@10 is "
+        "Of the systems with content, validation prefers `alpha` (K = 2). Its test NDCG@10 is "
         "0.3300, that of `none` (K = 0) 0.3000: a difference of +0.0300, 95 % interval [+0.0052, "
         "+0.0548], so content helps here: the interval lies above zero.",
         "Intervals that lie wholly above `none`: `frozen` (+0.1000, 95 % interval [+0.0752, "
@@ -404,11 +439,11 @@ def test_the_preferred_variant_is_chosen_by_validation(make: Callable[..., Path]
         "Intervals that lie wholly below `none`: `unfrozen` (−0.0500, 95 % interval [−0.0748, "
         "−0.0252]).",
         "An interval covers the seeds (initialisation, negatives, projections), not the choice of "
-        "users or of this split, and is not corrected for the number of variants.",
+        "users or of this split, and is not corrected for the number of systems.",
     ]
     # At K = 0: (0.4 + 0.6 - 0.05) / 3; at K = 2: (-0.2 - 0.27 - 0.1) / 3.
     assert found[4] == (
-        "At equal depth the variants with content gain +0.3167 on average at K = 0 and −0.1900 at "
+        "At equal depth the systems with content gain +0.3167 on average at K = 0 and −0.1900 at "
         "K = 2: propagation takes over part of what content gives."
     )
 
@@ -417,7 +452,7 @@ def test_the_preferred_variant_is_chosen_by_validation(make: Callable[..., Path]
 def test_propagation_may_add_to_content(make: Callable[..., Path]) -> None:
     test = {"none": {0: BASE, 2: BASE, 3: BASE},
             "frozen": {0: plus(-0.02), 2: plus(-0.5), 3: plus(0.05)}}  # fmt: skip
-    validation = {variant: dict.fromkeys(by_depth, BASE) for variant, by_depth in test.items()}
+    validation = {system: dict.fromkeys(by_depth, BASE) for system, by_depth in test.items()}
     text = "\n".join(findings(make(constructed(validation, test))))
     assert "gain −0.0200 on average at K = 0 and +0.0500 at K = 3: propagation adds to" in text
 
@@ -511,10 +546,10 @@ def test_a_page_has_every_part_in_order(make: Callable[..., Path]) -> None:
     }
     starts = {
         "Findings": ["Test NDCG@10 less that of none"],
-        "Variants compared": [
-            f"Test {metric} at each variant's" for metric in ("precision", "recall", "NDCG")
+        "Systems compared": [
+            f"Test {metric} at each system's" for metric in ("precision", "recall", "NDCG")
         ],
-        "Depth": [f"{variant}: metrics by depth" for variant in VARIANTS],
+        "Depth": [f"{system}: metrics by depth" for system in SYSTEMS],
         "Training": ["Weight α"],
         "The trained model": ["Metrics of the trained model"],
         "Data": ["The catalogue", "Items with each modality", "Items that could not"],
@@ -524,9 +559,9 @@ def test_a_page_has_every_part_in_order(make: Callable[..., Path]) -> None:
     for title, captions in sections.items():
         assert len(captions) == len(starts[title]), title
         assert all(c.startswith(s) for c, s in zip(captions, starts[title], strict=True))
-    for variant in VARIANTS:
-        depth = best_depth(cells(), variant)
-        assert f"{variant}: metrics by depth; validation selected K = {depth}" in text
+    for system in SYSTEMS:
+        depth = best_depth(cells(), system)
+        assert f"{system}: metrics by depth; validation selected K = {depth}" in text
     assert "`fusion: frozen`, K = 2, seed 19" in text and "; 3 seeds." in text
 
 
@@ -538,7 +573,7 @@ def test_every_figure_draws_the_table_and_column_of_its_name(make: Callable[...,
         "bars-precision": "bars: comparison-precision; precision@10",
         "bars-recall": "bars: comparison-recall; recall@10",
         "bars-ndcg": "bars: comparison-ndcg; ndcg@10",
-        "bars-by-model": "bars_by_model: comparison-precision+comparison-recall+comparison-ndcg; "
+        "bars-by-system": "bars_by_system: comparison-precision+comparison-recall+comparison-ndcg; "
         "precision@10+recall@10+ndcg@10",
         "depth": "depths: layers; ndcg@10",
         "curves-train-loss": "curves: curves; train_loss; Training loss (BPR)",
@@ -561,20 +596,20 @@ def test_figures_are_told_in_words(make: Callable[..., Path]) -> None:
         return f"{float(value):{sign}.4f}".replace("-", "−")
 
     def interval(row: dict[str, str], column: str, sign: str = "") -> str:
-        return f"{row['variant']} {number(row[column], sign)} ± {number(row[f'{column} ±'])}"
+        return f"{row['system']} {number(row[column], sign)} ± {number(row[f'{column} ±'])}"
 
     for metric in ("precision", "recall", "ndcg"):
         told = ", ".join(interval(r, f"{metric}@10") for r in tables[f"comparison-{metric}"])
         assert alt[f"bars-{metric}"] == f"{metric}@10: {told}"
-        assert alt[f"bars-{metric}"] in alt["bars-by-model"]
+        assert alt[f"bars-{metric}"] in alt["bars-by-system"]
     told = ", ".join(interval(r, "selected depths", "+") for r in tables["gains"])
     assert alt["gains"] == f"selected depths: {told}"
     assert alt["depth"] == "Line chart of NDCG@10. " + "; ".join(
-        f"{r['variant']} at K = {r['layers']} {number(r['ndcg@10'])}" for r in tables["layers"]
+        f"{r['system']} at K = {r['layers']} {number(r['ndcg@10'])}" for r in tables["layers"]
     )
     for name, column in (("train-loss", "train_loss"), ("ndcg-10", "ndcg@10")):
-        ends = {r["variant"]: number(r[column]) for r in tables["curves"]}  # the last one stays
-        told = ", ".join(f"{variant} {end}" for variant, end in ends.items())
+        ends = {r["system"]: number(r[column]) for r in tables["curves"]}  # the last one stays
+        told = ", ".join(f"{system} {end}" for system, end in ends.items())
         assert alt[f"curves-{name}"] == f"Line chart. At the end: {told}"
     ends = {r["layers"]: number(r["alpha"]) for r in tables["alpha-curves"]}
     told = ", ".join(f"K = {layers} {end}" for layers, end in ends.items())
@@ -606,7 +641,7 @@ def test_depth_is_selected_by_validation_though_test_prefers_another(
 def test_all_that_look_best_are_bold(make: Callable[..., Path]) -> None:
     results = planted()
     for cell in results:
-        cell["test_ndcg@10"] = 0.3 + (1e-6 if cell["variant"] == "frozen" else 0)
+        cell["test_ndcg@10"] = 0.3 + (1e-6 if cell["system"] == "frozen" else 0)
     text = (make(results) / "report.md").read_text()
     table = text.split("**Test NDCG at each")[1].split("\n\n")[1]
     assert table.count("**0.3000 ± 0.0000**") == 2
@@ -631,17 +666,17 @@ def test_the_page_stands_alone_and_shows_the_tables(make: Callable[..., Path]) -
         assert set(shown) <= set(page.cells)
     # Metrics stand above their columns where there are several; else columns have both.
     groups = re.findall(r'colspan="4" class="group">(\w+)<', text)
-    assert groups == ["precision", "recall", "NDCG"] * len(VARIANTS)
-    assert page.cells.count("precision@5") == 1 and page.cells.count("@5") == 3 * len(VARIANTS) + 1
-    assert {"findings", "variants-compared", "the-trained-model"} <= set(page.ids)
+    assert groups == ["precision", "recall", "NDCG", "coverage", "novelty"] * len(SYSTEMS)
+    assert page.cells.count("precision@5") == 1 and page.cells.count("@5") == 5 * len(SYSTEMS) + 1
+    assert {"findings", "systems-compared", "the-trained-model"} <= set(page.ids)
     layers = read(folder / "tables/layers.csv")
-    parts += [[row for row in layers if row["variant"] == variant] for variant in VARIANTS]
+    parts += [[row for row in layers if row["system"] == system] for system in SYSTEMS]
     best = [
         f"{max(float(row[column]) for row in part):.4f}"
         for part in parts
-        for column in part[0].keys() & set(METRICS)
+        for column in part[0].keys() & set(ACCURACY)
     ]
-    assert sorted(page.bold) == sorted(best)  # the highest of every column, and nothing else
+    assert sorted(page.bold) == sorted(best)  # the highest where that is best, and nothing else
 
 
 def test_the_markdown_shows_the_tables_and_existing_figures(make: Callable[..., Path]) -> None:
@@ -655,7 +690,7 @@ def test_the_markdown_shows_the_tables_and_existing_figures(make: Callable[..., 
         lines = [re.split(r"(?<!\\)\|", line) for line in block.splitlines()]
         assert len(lines) > 2 and len({len(line) for line in lines}) == 1
     assert (
-        "| variant | layers | ndcg@5 | ndcg@10 | ndcg@20 | ndcg@50 |\n| --- |" + " ---: |" * 5
+        "| system | layers | ndcg@5 | ndcg@10 | ndcg@20 | ndcg@50 |\n| --- |" + " ---: |" * 5
         in text
     )
     for row in read(folder / "tables/comparison-ndcg.csv"):
@@ -671,7 +706,7 @@ def test_reruns_are_identical_and_leave_nothing_stale(make: Callable[..., Path])
     make(cells())
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == first
     shutil.rmtree(folder.parent / "data/study")
-    make([c for c in cells() if c["variant"] != "alpha"])
+    make([c for c in cells() if c["system"] != "alpha"])
     assert not (folder / "tables/alpha.csv").exists()
     assert not (folder / "figures/curves-alpha.svg").exists()
 
@@ -679,8 +714,8 @@ def test_reruns_are_identical_and_leave_nothing_stale(make: Callable[..., Path])
 @pytest.mark.parametrize(
     "results",
     [
-        pytest.param([c for c in cells() if c["variant"] == "none"], id="only none"),
-        pytest.param([c for c in cells() if c["variant"] != "none"], id="without none"),
+        pytest.param([c for c in cells() if c["system"] == "none"], id="only none"),
+        pytest.param([c for c in cells() if c["system"] != "none"], id="without none"),
         pytest.param([c for c in cells() if c["seed"] == 1], id="one seed"),
         pytest.param([c for c in cells() if c["layers"] == 0], id="one depth"),
     ],
@@ -688,7 +723,7 @@ def test_reruns_are_identical_and_leave_nothing_stale(make: Callable[..., Path])
 def test_smaller_studies_have_a_report(results: list[Cell], make: Callable[..., Path]) -> None:
     folder = make(results)
     text = (folder / "report.md").read_text()
-    kinds = {c["variant"] for c in results}
+    kinds = {c["system"] for c in results}
     assert ("nothing to compare" in text) == ("none" not in kinds or len(kinds) == 1)
     if len({c["seed"] for c in results}) == 1:
         assert "one seed gives no interval" in text
@@ -702,6 +737,88 @@ def test_a_catalogue_without_a_split_has_a_report(missing: str, make: Callable[.
     folder = make(cells(), drop=missing)
     text = (folder / "report.md").read_text()
     other = "Test" if missing == "validation" else "Validation"
-    assert f"**{other} NDCG at each variant's selected depth" in text
+    assert f"**{other} NDCG at each system's selected depth" in text
     depths = {row["layers"] for row in read(folder / "tables/comparison-ndcg.csv")}
     assert missing == "test" or depths == {"2"}  # nothing selects: `layers` of params.yaml
+
+
+def flat(results: list[Cell], seeds: list[int | None]) -> list[Cell]:
+    """The cells of `frozen` as of a system without depth: one, or one a seed."""
+    first = {c["seed"]: c for c in reversed(results) if c["system"] == "frozen"}
+    mine = [first[seed or SEEDS[0]] | {"layers": None, "seed": seed} for seed in seeds]
+    return [*(c for c in results if c["system"] != "frozen"), *mine]
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("seeds", [[None], SEEDS])
+def test_a_system_without_depth_has_no_depths(
+    seeds: list[int | None], make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(
+        figures, "depths", lambda table, column: drawn.extend(table["system"]) or "<svg></svg>"
+    )
+    results = flat(cells(), seeds)
+    folder = make(results)
+    text = (folder / "report.md").read_text()
+    assert set(drawn) == {"none", "alpha"}
+    assert "frozen: metrics by depth" not in text and "none: metrics by depth" in text
+    assert "| frozen | – |" in text and "None" not in text and "nan" not in text
+    (table,) = re.findall(r"\*\*Metrics of systems without depth\*\*\n\n((?:\|.*\n)+)", text)
+    assert len(table.splitlines()) == 3 and table.splitlines()[2].startswith("| frozen | ")
+    (row,) = [r for r in read(folder / "tables/layers.csv") if r["system"] == "frozen"]
+    assert row["layers"] == "" and (row["ndcg@10 ±"] == "") == (seeds == [None])
+    (gain,) = [r for r in read(folder / "tables/gains.csv") if r["system"] == "frozen"]
+    assert gain["K = 0"] == gain["K = 2"] == "" and gain["selected depths ±"]
+    mine = values(results, "test_ndcg@10", system="frozen") if seeds != [None] else next(
+        c["test_ndcg@10"] for c in results if c["system"] == "frozen"
+    )  # fmt: skip
+    depth = best_depth(results, "none")
+    differences = mine - values(results, "test_ndcg@10", system="none", layers=depth)
+    assert float(gain["selected depths"]) == pytest.approx(differences.mean())
+    assert float(gain["selected depths ±"]) == pytest.approx(half_width(differences))
+    alone = "A system that reads no seed has one value, without an interval."
+    assert (alone in text) == (seeds == [None]) and "Systems without depth show –." in text
+
+
+def test_systems_without_depth_and_seed_alone_have_a_report(make: Callable[..., Path]) -> None:
+    """As if the whole study were closed forms, and the trained model one of them."""
+    results = [
+        cell | {"layers": None, "seed": None, "alpha": None}
+        for cell in cells()
+        if (cell["layers"], cell["seed"]) == (0, 1)
+    ]
+    folder = make(results, trained=[{"epoch": 1, "ndcg@10": 0.5}])
+    text = (folder / "report.md").read_text()
+    assert "\n## Depth" in text and "metrics by depth" not in text
+    assert "\n## Training" not in text and "## The trained model" in text
+    assert {p.stem for p in (folder / "figures").iterdir()} == {
+        "gains", "bars-precision", "bars-recall", "bars-ndcg", "bars-by-system",
+    }  # fmt: skip
+    assert "None" not in text and "nan" not in text
+    assert "one seed gives no interval" in text
+
+
+def test_a_history_without_losses_draws_none(make: Callable[..., Path]) -> None:
+    trained = [{"epoch": epoch, "ndcg@10": epoch / 10} for epoch in (1, 2)]
+    names = {p.stem for p in (make(cells(), trained=trained) / "figures").iterdir()}
+    assert "trained-ndcg" in names and "trained-losses" not in names
+    names = {p.stem for p in (make(cells(), trained=trained[:1]) / "figures").iterdir()}
+    assert not {"trained-ndcg", "trained-losses"} & names
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_only_systems_that_read_content_say_whether_it_helps(make: Callable[..., Path]) -> None:
+    """`equal` stands for a system without content here: it gains most, and says nothing of it."""
+    validation = {s: {0: [v] * 3, 2: [v] * 3} for s, v in
+                  (("none", 0.1), ("frozen", 0.2), ("equal", 0.9))}  # fmt: skip
+    test = {"none": {0: BASE, 2: BASE}, "frozen": {0: plus(0.1), 2: plus(0.1)},
+            "equal": {0: plus(0.5), 2: plus(0.9)}}  # fmt: skip
+    found = findings(make(constructed(validation, test)))
+    assert "validation prefers `equal`" in found[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(options_class("equal"), "content", False)
+        found = findings(make(constructed(validation, test)))
+    assert "validation prefers `frozen`" in found[0]
+    assert "above `none`: `frozen`" in found[1] and "`equal`" in found[1]
+    assert "gain +0.1000 on average at K = 0 and +0.1000 at K = 2" in "\n".join(found)

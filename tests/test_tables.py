@@ -7,32 +7,55 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.tables import (
-    Estimate,
-    Table,
+from model.metrics import KS, METRICS, SELECTION, Measure, Metric
+from pipeline.reporting.comparisons import (
     alpha_table,
     comparison_table,
     curves_table,
-    dataset_table,
-    estimate,
-    evaluated_split,
+    drawable,
     gains_table,
     layers_table,
-    modalities_table,
-    parameters_table,
-    select_layers,
     trained_table,
 )
+from pipeline.reporting.descriptions import dataset_table, modalities_table, parameters_table
+from pipeline.reporting.estimates import Estimate, estimate
+from pipeline.reporting.scores import Scores
+from pipeline.reporting.table import Table, title
 
-KS = (5, 10, 20, 50)
-METRICS = [f"{m}@{k}" for m in ("precision", "recall", "ndcg") for k in KS]
+ACCURACY = tuple(Measure(m, k) for m in ("precision", "recall", "ndcg") for k in KS)
+MEASURES = ACCURACY + tuple(Measure(m, k) for m in ("coverage", "novelty") for k in KS)
+Row = dict[str, Any]
 
 
-def cell(variant: str, layers: int, seed: int, value: float, **other: Any) -> dict[str, Any]:
-    """A result whose every metric is `value`, less one on validation, unless `other` says so."""
-    row = {"variant": variant, "layers": layers, "seed": seed, "alpha": None}
-    row |= {f"test_{m}": value for m in METRICS} | {f"validation_{m}": value - 1 for m in METRICS}
-    return row | other
+def cell(
+    system: str,
+    layers: int | None,
+    seed: int | None,
+    value: float,
+    *,
+    selects: float | None = None,
+    splits: tuple[str, ...] = ("validation", "test"),
+) -> list[Row]:
+    """A model whose every metric is `value`, less one on validation.
+
+    `selects`, where given, is its validation NDCG@10.
+    """
+    values = {
+        (split, measure): value - (split == "validation")
+        for split in splits
+        for measure in MEASURES
+    }
+    if selects is not None:
+        values["validation", SELECTION] = selects
+    return [
+        {"system": system, "layers": layers, "seed": seed}
+        | {"split": split, "metric": metric, "k": k, "value": number}
+        for (split, (metric, k)), number in values.items()
+    ]
+
+
+def scores(*cells: list[Row]) -> Scores:
+    return Scores(row for rows in cells for row in rows)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10])
@@ -92,14 +115,30 @@ def test_columns_rows_and_parts_of_a_table() -> None:
 
 
 def test_neighbouring_columns_of_one_metric_are_grouped() -> None:
-    def groups(*columns: str) -> list[tuple[str, int]]:
-        return Table("t", "", columns, ()).groups
+    def table(*columns: str | Measure) -> Table:
+        return Table("t", "", columns, ())
 
-    assert groups("variant", "layers", *METRICS) == [
-        ("", 1), ("", 1), ("precision", 4), ("recall", 4), ("NDCG", 4),
+    wide = table("system", "layers", *MEASURES)
+    assert wide.groups == [
+        ("", 1), ("", 1), ("precision", 4), ("recall", 4), ("NDCG", 4), ("coverage", 4),
+        ("novelty", 4),
     ]  # fmt: skip
-    assert groups("ndcg@5", "recall@5") == [("NDCG", 1), ("recall", 1)]
-    assert groups("variant", "ndcg@5", "ndcg@10") == []  # the caption names a single metric
+    assert wide.headings[:4] == ["system", "layers", "@5", "@10"]
+    assert table(Measure("ndcg", 5), Measure("recall", 5)).groups == [("NDCG", 1), ("recall", 1)]
+    narrow = table("system", *(Measure("ndcg", k) for k in (5, 10)))
+    assert narrow.groups == []  # the caption names a single metric
+    assert narrow.headings == ["system", "ndcg@5", "ndcg@10"]
+    # A text is no measure, whatever it looks like.
+    assert table("ndcg@5", "recall@5", "a@b@c").groups == []
+    assert table("ndcg@5", Measure("ndcg", 5), Measure("recall", 5)).headings == [
+        "ndcg@5", "@5", "@5",
+    ]  # fmt: skip
+
+
+def test_measures_have_a_title() -> None:
+    assert [title(Measure(m, 10)) for m in ("ndcg", "precision", "coverage")] == [
+        "NDCG@10", "Precision@10", "Coverage@10",
+    ]  # fmt: skip
 
 
 def test_a_file_holds_means_and_half_widths_in_full() -> None:
@@ -113,17 +152,25 @@ def test_a_file_holds_means_and_half_widths_in_full() -> None:
     assert found.to_pydict() == {"v": ["a", "b"], "x": [None, 0.0], "x ±": [None, 0.0]}
 
 
+def test_nothing_is_bold_where_there_is_nothing() -> None:
+    rows = (("a", None, None), ("b", Estimate(0.3, 0.1), None), ("c", Estimate(0.2, None), 1.0))
+    table = Table("t", "", ("v", "x", "y"), rows, compared=("x", "y"))
+    assert table.bold == {(1, 1)}  # one value alone is compared with nothing
+
+
 def test_test_is_compared_where_there_is_one() -> None:
-    row = cell("none", 0, 1, 0.5)
-    assert evaluated_split([row]) == "test"
-    assert evaluated_split([{k: v for k, v in row.items() if "test" not in k}]) == "validation"
+    both = scores(cell("none", 0, 1, 0.5))
+    assert both.split == "test" and both.validated
+    one = scores(cell("none", 0, 1, 0.5, splits=("validation",)))
+    assert one.split == "validation" and one.validated
+    assert not scores(cell("none", 0, 1, 0.5, splits=("test",))).validated
 
 
 def test_depths_are_selected_by_mean_validation_ndcg() -> None:
-    def rows(variant: str, layers: int, *values: float) -> list[dict[str, Any]]:
+    def rows(system: str, layers: int, *values: float) -> list[list[Row]]:
         """Test, and the other validation metrics, prefer what validation NDCG@10 does not."""
         return [
-            cell(variant, layers, seed, 5 - value, **{"validation_ndcg@10": value})
+            cell(system, layers, seed, 5 - value, selects=value)
             for seed, value in enumerate(values)
         ]
 
@@ -134,37 +181,48 @@ def test_depths_are_selected_by_mean_validation_ndcg() -> None:
         *rows("alpha", 3, 0.25, 0.25, 0.25), *rows("alpha", 0, 0.1, 0.1, 0.1),
         *rows("alpha", 2, 0.25, 0.25, 0.25), *rows("alpha", 1, 0.25, 0.25, 0.25),
     ]  # fmt: skip
-    assert select_layers(results, 0) == {"none": 1, "alpha": 1}  # the smallest of a tie
-    assert select_layers(results[::-1], 0) == {"none": 1, "alpha": 1}
+    assert scores(*results).select(0) == {"none": 1, "alpha": 1}  # the smallest of a tie
+    assert scores(*results[::-1]).select(0) == {"none": 1, "alpha": 1}
 
 
 def test_without_validation_the_default_depth_is_taken() -> None:
-    results = [
-        {k: v for k, v in cell(variant, layers, 1, 0.5).items() if "validation" not in k}
-        for variant, layers in (("none", 3), ("none", 2), ("none", 1), ("vbpr", 3), ("vbpr", 1))
-    ]
-    assert select_layers(results, 2) == {"none": 2, "vbpr": 1}
-    assert select_layers(results, 0) == {"none": 1, "vbpr": 1}
+    depths = (("none", 3), ("none", 2), ("none", 1), ("vbpr", 3), ("vbpr", 1), ("ease", None))
+    found = scores(*(cell(system, layers, 1, 0.5, splits=("test",)) for system, layers in depths))
+    assert found.select(2) == {"none": 2, "vbpr": 1, "ease": None}
+    assert found.select(0) == {"none": 1, "vbpr": 1, "ease": None}
 
 
 def test_columns_and_order_of_the_metric_tables() -> None:
-    results = [
-        cell(variant, layers, seed, 0.1)
-        for variant in ("none", "alpha")
-        for layers in (2, 0)
-        for seed in (1, 2)
-    ]
+    results = scores(
+        *(
+            cell(system, layers, seed, 0.1)
+            for system in ("none", "alpha")
+            for layers in (2, 0)
+            for seed in (1, 2)
+        )
+    )
     table = layers_table(results)
-    assert table.columns == ("variant", "layers", *METRICS)
+    assert table.columns == ("system", "layers", *MEASURES)
     assert [row[:2] for row in table.rows] == [("none", 2), ("none", 0), ("alpha", 2), ("alpha", 0)]
-    assert table.compared == tuple(METRICS) and not table.intervals
+    assert table.compared == ACCURACY and not table.intervals
     assert table.caption.startswith("Test metrics")
     for metric in ("precision", "recall", "ndcg"):
         table = comparison_table(results, {"alpha": 2, "none": 0}, metric)
         assert table.name == f"comparison-{metric}"
-        assert table.columns == ("variant", "layers", *(f"{metric}@{k}" for k in KS))
+        assert table.columns == ("system", "layers", *(Measure(metric, k) for k in KS))
         assert [row[:2] for row in table.rows] == [("alpha", 2), ("none", 0)]
         assert table.compared == table.columns[2:] and table.intervals
+    assert table.to_arrow().column_names[2:5] == ["ndcg@5", "ndcg@5 ±", "ndcg@10"]
+
+
+def test_a_metric_more_needs_no_edit_of_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "mrr", Metric("mrr", "MRR", True, abs))
+    row = {"system": "none", "layers": 0, "seed": 1, "split": "test", "metric": "mrr", "k": 5}
+    results = [*cell("none", 0, 1, 0.5), row | {"value": 0.75}]
+    table = layers_table(Scores(results))
+    assert table[Measure("mrr", 5)] == [Estimate(0.75, None)]
+    assert table.groups[-1] == ("MRR", 4)
+    assert ("test", "MRR", 0.75, None, None, None) in trained_table(results).rows
 
 
 def test_gains_pair_the_seeds() -> None:
@@ -174,51 +232,104 @@ def test_gains_pair_the_seeds() -> None:
     # Another order of seeds, and a seed that the baseline lacks.
     results += [cell("alpha", 0, seed, base[seed] + differences[seed]) for seed in (3, 1, 2)]
     results += [cell("alpha", 0, 4, 99.0)]
-    table = gains_table(results, {"none": 0, "alpha": 0})
-    assert table is not None and table.columns == ("variant", "selected depths", "K = 0")
+    table = gains_table(scores(*results), {"none": 0, "alpha": 0})
+    assert table is not None and table.columns == ("system", "selected depths", "K = 0")
     sample = np.array(list(differences.values()))
     interval = stats.ttest_1samp(sample, 0).confidence_interval(0.95)
     for column in table.columns[1:]:
         (gain,) = table[column]
         assert gain.mean == pytest.approx(0.03)
         assert (gain.low, gain.high) == pytest.approx((interval.low, interval.high))
-    assert table.signed and gains_table(results, {"alpha": 0}) is None
-    assert gains_table(results, {"none": 0}) is None
+    assert table.signed and gains_table(scores(*results), {"alpha": 0}) is None
+    assert gains_table(scores(*results), {"none": 0}) is None
+
+
+def test_gains_of_systems_without_depth_or_seed() -> None:
+    base = {0: (0.1, 0.2, 0.6), 2: (0.2, 0.3, 0.4)}
+    results = [cell("none", k, seed, v) for k, of in base.items() for seed, v in enumerate(of)]
+    results += [cell("ease", None, None, 0.5)]
+    results += [cell("vbpr", None, seed, v) for seed, v in enumerate((0.3, 0.3, 0.9))]
+    results += [cell("alpha", 2, seed, 0.7) for seed in range(3)]
+    found = scores(*results)
+    assert found.depths == {"none": [0, 2], "ease": [None], "vbpr": [None], "alpha": [2]}
+    selected = found.select(0)
+    assert selected == {"none": 0, "ease": None, "vbpr": None, "alpha": 2}  # 0.3 each: the smaller
+    table = gains_table(found, selected)
+    assert table is not None and table.columns == ("system", "selected depths", "K = 0", "K = 2")
+    ease, vbpr, alpha = table.rows
+    # 0.4, 0.3, -0.1: mean 0.2, standard deviation sqrt(0.07), t quantile 4.302653.
+    assert ease[1].mean == pytest.approx(0.2)
+    assert ease[1].half == pytest.approx(4.302653 * sqrt(0.07) / sqrt(3), rel=1e-6)
+    # 0.2, 0.1, 0.3: mean 0.2, standard deviation 0.1.
+    assert vbpr[1].mean == pytest.approx(0.2)
+    assert vbpr[1].half == pytest.approx(4.302653 * 0.1 / sqrt(3), rel=1e-6)
+    assert ease[2:] == vbpr[2:] == (None, None)
+    assert alpha[2] is None and alpha[3].mean == pytest.approx(0.4)
+    assert [table.text(value) for value in ease[2:]] == ["–", "–"]
+    file = table.to_arrow().to_pydict()
+    assert file["K = 2"][:2] == file["K = 2 ±"][:2] == [None, None]
+
+
+def test_two_systems_without_seeds_have_a_gain_without_interval() -> None:
+    found = scores(cell("none", 0, None, 0.2), cell("ease", None, None, 0.5))
+    table = gains_table(found, found.select(0))
+    assert table is not None and table["selected depths"][0].half is None
+    assert table["selected depths"][0].mean == pytest.approx(0.3)
+    # The other way round: every seed less the one value.
+    found = scores(cell("none", 0, None, 0.2), cell("alpha", 0, 1, 0.3), cell("alpha", 0, 2, 0.5))
+    table = gains_table(found, found.select(0))
+    assert table is not None and table["K = 0"][0].mean == pytest.approx(0.2)
+    assert table["K = 0"][0].half == pytest.approx(12.7062 * 0.1, rel=1e-5)
+
+
+def test_tables_of_systems_without_depth() -> None:
+    found = scores(cell("none", 0, 1, 0.2), cell("none", 0, 2, 0.4), cell("ease", None, None, 0.5))
+    for table in (layers_table(found), comparison_table(found, found.select(0), "ndcg")):
+        assert [row[:2] for row in table.rows] == [("none", 0), ("ease", None)]
+        assert table[SELECTION][1] == Estimate(0.5, None)
+        assert table.to_arrow()["layers"].to_pylist() == [0, None]
 
 
 def test_gains_are_of_validation_where_there_is_no_test() -> None:
-    results = [cell("none", 0, 1, 0.1), cell("alpha", 0, 1, 0.4)]
-    for row in results:
-        row["validation_ndcg@10"] *= 2
-    results = [{k: v for k, v in row.items() if "test" not in k} for row in results]
-    table = gains_table(results, {"none": 0, "alpha": 0})
+    found = scores(
+        cell("none", 0, 1, 0.0, selects=0.2, splits=("validation",)),
+        cell("alpha", 0, 1, 0.0, selects=0.8, splits=("validation",)),
+    )
+    table = gains_table(found, {"none": 0, "alpha": 0})
     assert table is not None and table.caption.startswith("Validation")
     assert table["K = 0"][0].mean == pytest.approx(0.6) and table["K = 0"][0].half is None
 
 
-def test_alpha_by_variant_and_depth() -> None:
-    results = [cell("none", 0, 1, 0.1)]
-    results += [
-        cell(variant, layers, seed, 0.1, alpha=0.1 * layers + 0.01 * (seed - 1))  # 0 is a value too
-        for variant in ("alpha", "normalized")
+def test_alpha_by_system_and_depth() -> None:
+    models: list[Row] = [{"system": "none", "layers": 0, "seed": 1}]
+    models += [
+        # 0 is a value too.
+        {
+            "system": system,
+            "layers": layers,
+            "seed": seed,
+            "alpha": 0.1 * layers + 0.01 * (seed - 1),
+        }
+        for system in ("alpha", "normalized")
         for layers in (0, 2)
         for seed in (1, 2)
     ]
-    table = alpha_table(results)
-    assert table is not None and table.columns == ("variant", "layers", "alpha")
+    models += [{"system": "equal", "layers": 0, "seed": 1, "alpha": None}]
+    table = alpha_table(models)
+    assert table is not None and table.columns == ("system", "layers", "alpha")
     assert [row[:2] for row in table.rows] == [
         ("alpha", 0), ("alpha", 2), ("normalized", 0), ("normalized", 2),
     ]  # fmt: skip
     assert [value.mean for value in table["alpha"]] == pytest.approx([0.005, 0.205] * 2)
     half = 12.7062 * 0.005  # t of one degree of freedom, times the standard error
     assert [value.half for value in table["alpha"]] == pytest.approx([half] * 4, rel=1e-5)
-    assert alpha_table(results[:1]) is None
+    assert alpha_table(models[:1]) is None
 
 
 def test_curves_end_with_the_first_seed_that_stops() -> None:
     history = [
         {"layers": layers, "seed": seed, "epoch": epoch, "train_loss": epoch + 10 * seed + layers}
-        | {"validation_loss": None if seed == 2 else 7 * epoch, "ndcg@10": None}
+        | {"validation_loss": None if seed == 2 else 7 * epoch}
         for layers, lengths in ((2, {1: 4, 2: 3}), (0, {1: 2, 2: 5, 3: 6}))
         for seed, last in lengths.items()
         for epoch in range(1, last + 1)
@@ -226,13 +337,29 @@ def test_curves_end_with_the_first_seed_that_stops() -> None:
     table = curves_table(history, "layers", "n", "c")
     assert table is not None and (table.name, table.caption) == ("n", "c")
     assert table.columns == (
-        "layers", "epoch", "train_loss", "validation_loss", "ndcg@10", "alpha",
+        "layers", "epoch", "train_loss", "validation_loss", SELECTION, "alpha",
     )  # fmt: skip
     assert table.rows == (
         (2, 1, 18, 7, None, None), (2, 2, 19, 14, None, None), (2, 3, 20, 21, None, None),
         (0, 1, 21, 7, None, None), (0, 2, 22, 14, None, None),
     )  # fmt: skip
     assert curves_table([], "layers", "n", "c") is None
+
+
+def test_only_curves_of_two_values_are_drawn() -> None:
+    lines = {"none": 3, "alpha": 1, "vbpr": 2}  # epochs
+    history: list[Row] = [
+        {"system": system, "seed": 1, "epoch": epoch, "ndcg@10": 0.1}
+        | ({"train_loss": 0.5} if system == "none" else {})
+        for system, last in lines.items()
+        for epoch in range(1, last + 1)
+    ]
+    table = curves_table(history, "system", "n", "c")
+    drawn = drawable(table, SELECTION)
+    assert drawn is not None and drawn["system"] == ["none"] * 3 + ["vbpr"] * 2
+    drawn = drawable(table, "train_loss")
+    assert drawn is not None and set(drawn["system"]) == {"none"}
+    assert drawable(table, "alpha") is None and drawable(None, "alpha") is None
 
 
 def test_zero_counts_in_a_mean() -> None:
@@ -245,19 +372,24 @@ def test_zero_counts_in_a_mean() -> None:
 
 
 def test_the_trained_models_metrics_by_split_and_metric() -> None:
-    metrics = {
-        split: {m: 100 * i + j for j, m in enumerate(METRICS)}
+    results = [
+        {"split": split, "metric": measure.metric, "k": measure.k, "value": 100 * i + j}
         for i, split in enumerate(("validation", "test"))
-    }
-    table = trained_table(metrics)
+        for j, measure in enumerate(MEASURES)
+    ]
+    table = trained_table(results)
     assert table.columns == ("split", "metric", "@5", "@10", "@20", "@50")
     assert table.rows == (
         ("validation", "precision", 0, 1, 2, 3),
         ("validation", "recall", 4, 5, 6, 7),
         ("validation", "NDCG", 8, 9, 10, 11),
+        ("validation", "coverage", 12, 13, 14, 15),
+        ("validation", "novelty", 16, 17, 18, 19),
         ("test", "precision", 100, 101, 102, 103),
         ("test", "recall", 104, 105, 106, 107),
         ("test", "NDCG", 108, 109, 110, 111),
+        ("test", "coverage", 112, 113, 114, 115),
+        ("test", "novelty", 116, 117, 118, 119),
     )
 
 
@@ -284,7 +416,8 @@ def test_what_became_of_every_modality() -> None:
                  "weights": "bundled", "weights_sha256": "0123456789abcdef"},
         "audio": {"count": "0", "model": "vggish", "width": "128", "license": "BSD"},
     }  # fmt: skip
-    table = modalities_table(summary, embeddings, {"text": 2, "audio": 5})
+    failures = [{"modality": modality} for modality in ["audio"] * 5 + ["text"] * 2]
+    table = modalities_table(summary, embeddings, failures)
     assert table.columns == (
         "modality", "items", "encoded", "% of catalogue", "failures", "encoder", "width",
         "weights", "licence",
@@ -296,7 +429,7 @@ def test_what_became_of_every_modality() -> None:
     )
     assert table.text(table["% of catalogue"][0]) == "70.0"
     embeddings["audio"] |= {"weights": "random initialisation (seed 0)", "weights_sha256": "f" * 64}
-    weights = modalities_table(summary, embeddings, {"text": 2, "audio": 5})["weights"][1]
+    weights = modalities_table(summary, embeddings, failures)["weights"][1]
     assert weights == "random initialisation (seed 0), not pretrained; sha256 ffffffffffff…"
 
 

@@ -15,7 +15,17 @@ from typing import cast
 from model import config
 from model.config import SystemOptions
 
-SYSTEMS = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+FIRST = ("none", "frozen", "alpha", "unfrozen", "normalized", "equal", "early", "mmlgcn", "vbpr",
+         "mmgcn", "lattice")  # fmt: skip
+"""The paper's, in its order."""
+
+
+def _place(name: str) -> tuple[int, str]:
+    return FIRST.index(name) if name in FIRST else len(FIRST), name
+
+
+SYSTEMS = tuple(sorted((module.name for module in pkgutil.iter_modules(__path__)), key=_place))
+"""The names of all systems: the paper's first, then others by name."""
 
 
 def module_of(name: str) -> str:

@@ -1,1 +1,1 @@
-"""Fitted models by content, and what studies of them write."""
+"""Fitted models and the files of their numbers, which several stages share."""

@@ -4,17 +4,24 @@ Equal tables give equal bytes. Text stays text; `INK` and `PAPER` are the only n
 that a page can replace them by its own.
 """
 
+from __future__ import annotations
+
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
+from math import nan
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from model.metrics import Measure
 from model.systems import SYSTEMS
-from pipeline.tables import TITLES, Estimate, Table
+from pipeline.reporting.estimates import Estimate
+from pipeline.reporting.scores import BASELINE
+from pipeline.reporting.table import SELECTED_BY, Column, Table, at_depth, title
 
 INK, PAPER = "#1f2328", "#fefefe"
 # Okabe and Ito's palette, distinguishable without colour vision, in an order of good contrast.
@@ -44,104 +51,129 @@ STYLE: dict[Any, Any] = {
 styled = matplotlib.rc_context(STYLE)
 
 
+@dataclass(frozen=True)
+class Style:
+    """What tells one of up to 32 lines or points from the others, without colour vision too."""
+
+    colour: str
+    marker: str
+    line: str
+
+    @classmethod
+    def at(cls, position: int) -> Style:
+        """Each colour comes again after eight positions, with another marker and line."""
+        shifted = position + position // len(PALETTE)
+        return cls(
+            PALETTE[position % len(PALETTE)],
+            MARKERS[shifted % len(MARKERS)],
+            LINES[shifted % len(LINES)],
+        )
+
+
+def style_of(system: str) -> Style:
+    """The same style for a system in every figure, by its place in the registry."""
+    return Style.at(SYSTEMS.index(system))
+
+
 @styled
-def bars(table: Table, column: str) -> str:
-    """One bar a variant with its interval."""
-    figure, axes = _panel(*_measure(table, column))
-    for x, (variant, value) in enumerate(zip(table["variant"], table[column], strict=True)):
-        axes.bar(x, value.mean, 0.7, color=_colour(variant), yerr=value.half, ecolor=INK)
-    _categories(axes, table["variant"])
+def bars(table: Table, column: Measure) -> str:
+    """One bar a system with its interval."""
+    figure, axes = _panel(title(column), "mean over seeds")
+    for x, (system, value) in enumerate(zip(table["system"], table[column], strict=True)):
+        axes.bar(x, value.mean, 0.7, color=style_of(system).colour, yerr=value.half, ecolor=INK)
+    _categories(axes, table["system"])
     return _svg(figure)
 
 
 @styled
-def bars_by_model(tables: Sequence[Table], columns: Sequence[str]) -> str:
-    """One group a variant, one bar a metric: `columns[i]` of `tables[i]`."""
+def bars_by_system(tables: Sequence[Table], columns: Sequence[Measure]) -> str:
+    """One group a system, one bar a metric: `columns[i]` of `tables[i]`."""
     figure, axes = _panel("", "mean over seeds")
-    variants, width = tables[0]["variant"], 0.8 / len(tables)
+    systems, width = tables[0]["system"], 0.8 / len(tables)
     for i, (table, column) in enumerate(zip(tables, columns, strict=True)):
         axes.bar(
-            [x + (i - (len(tables) - 1) / 2) * width for x in range(len(variants))],
+            [x + (i - (len(tables) - 1) / 2) * width for x in range(len(systems))],
             [value.mean for value in table[column]],
             width,
-            yerr=None if table[column][0].half is None else [v.half for v in table[column]],
-            color=PALETTE[1 + i],
+            yerr=_halves(table[column]),
+            color=PALETTE[(1 + i) % len(PALETTE)],
             ecolor=INK,
             error_kw={"capsize": 2},
-            label=_title(column),
+            label=title(column),
         )
-    _categories(axes, variants)
+    _categories(axes, systems)
     _legend(figure, len(tables))
     return _svg(figure)
 
 
 @styled
-def depths(table: Table, column: str) -> str:
-    """One line a variant over the number of layers, with intervals."""
-    figure, axes = _panel(*_measure(table, column))
+def depths(table: Table, column: Measure) -> str:
+    """One line a system over the number of layers, with intervals."""
+    figure, axes = _panel(title(column), "mean over seeds")
     axes.set_xlabel("propagation layers K")
-    variants = list(dict.fromkeys(table["variant"]))
-    for i, variant in enumerate(variants):
-        part = table.where("variant", variant)
-        shift = 0.04 * (i - (len(variants) - 1) / 2)  # intervals side by side
+    systems = list(dict.fromkeys(table["system"]))
+    for i, system in enumerate(systems):
+        part, style = table.where("system", system), style_of(system)
+        shift = 0.04 * (i - (len(systems) - 1) / 2)  # intervals side by side
         axes.errorbar(
             [layers + shift for layers in part["layers"]],
             [value.mean for value in part[column]],
-            yerr=None if part[column][0].half is None else [v.half for v in part[column]],
-            color=_colour(variant),
-            marker=_of(variant, MARKERS),
+            yerr=_halves(part[column]),
+            color=style.colour,
+            marker=style.marker,
             markersize=4.5,
             elinewidth=0.9,
-            label=variant,
+            label=system,
         )
     axes.set_xticks(sorted(set(table["layers"])))
-    _legend(figure, len(variants))
+    _legend(figure, len(systems))
     return _svg(figure)
 
 
 @styled
-def differences(table: Table, column: str) -> str:
-    """Each variant's difference to the baseline as a point with its interval; zero is marked."""
+def differences(table: Table, column: Column) -> str:
+    """Each system's difference to the baseline as a point with its interval; zero is marked."""
     figure, axes = _panel("", "")
-    axes.set_xlabel("difference of NDCG@10 to none")
-    variants = table["variant"]
-    for y, (variant, value) in enumerate(zip(variants, table[column], strict=True)):
+    axes.set_xlabel(f"difference of {SELECTED_BY} to {BASELINE}")
+    systems = table["system"]
+    for y, (system, value) in enumerate(zip(systems, table[column], strict=True)):
+        style = style_of(system)
         axes.errorbar(
-            value.mean, y, xerr=value.half, color=_colour(variant),
-            marker=_of(variant, MARKERS), markersize=7, elinewidth=2, capsize=4,
+            value.mean, y, xerr=value.half, color=style.colour,
+            marker=style.marker, markersize=7, elinewidth=2, capsize=4,
         )  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(range(len(variants)), variants)
-    axes.set_ylim(len(variants) - 0.5, -0.5)
+    axes.set_yticks(range(len(systems)), systems)
+    axes.set_ylim(len(systems) - 0.5, -0.5)
     axes.grid(False, axis="y")
     return _svg(figure)
 
 
 @styled
-def curves(table: Table, column: str, title: str) -> str:
-    """One line over the epochs for each value of the table's first column."""
+def curves(table: Table, column: Column, name: str) -> str:
+    """One line over the epochs for each system, or each depth: the table's first column."""
     by = table.columns[0]
-    figure, axes = _panel(title, "")
+    figure, axes = _panel(name, "")
     axes.set_xlabel("epoch")
-    values = [v for v in dict.fromkeys(table[by]) if table.where(by, v)[column][0] is not None]
+    values = list(dict.fromkeys(table[by]))
     for i, value in enumerate(values):
         part = table.where(by, value)
-        named = value in SYSTEMS
+        style = style_of(value) if by == "system" else Style.at(1 + i)
         axes.plot(
             part["epoch"],
             part[column],
-            color=_colour(value) if named else PALETTE[(1 + i) % len(PALETTE)],
-            linestyle=_of(value, LINES) if named else LINES[i % len(LINES)],
-            label=value if named else f"K = {value}",
+            color=style.colour,
+            linestyle=style.line,
+            label=value if by == "system" else at_depth(value),
         )
     _legend(figure, len(values))
     return _svg(figure)
 
 
 @styled
-def history(table: Table, columns: Sequence[str], title: str) -> str:
+def history(table: Table, columns: Sequence[str], name: str) -> str:
     """One line a column over the epochs of a single model."""
-    figure, axes = _panel(title, "")
+    figure, axes = _panel(name, "")
     axes.set_xlabel("epoch")
     for i, column in enumerate(columns):
         axes.plot(
@@ -163,10 +195,10 @@ def inline(svg: str, name: str, description: str) -> str:
     return svg.replace("<svg", described, 1)
 
 
-def _panel(title: str, y_label: str) -> tuple[Figure, Axes]:
+def _panel(name: str, y_label: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.2, 3.1), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(title)
+    axes.set_title(name)
     axes.set_ylabel(y_label)
     return figure, axes
 
@@ -190,20 +222,8 @@ def _categories(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(False, axis="x")
 
 
-def _measure(table: Table, column: str) -> tuple[str, str]:
-    """A panel's title and its y label."""
-    return _title(column), "mean over seeds" if isinstance(table[column][0], Estimate) else ""
-
-
-def _title(column: str) -> str:
-    metric, _, k = column.partition("@")
-    return f"{TITLES[metric].capitalize() if metric != 'ndcg' else 'NDCG'}@{k}"
-
-
-def _colour(variant: str) -> str:
-    return str(_of(variant, PALETTE))
-
-
-def _of(variant: str, choices: Sequence[Any]) -> Any:
-    """The same choice for a variant in every figure."""
-    return choices[list(SYSTEMS).index(variant) % len(choices)]
+def _halves(values: Sequence[Estimate]) -> list[float] | None:
+    """Half-widths as error bars; where there is none, nothing is drawn."""
+    if all(value.half is None for value in values):
+        return None
+    return [nan if value.half is None else value.half for value in values]

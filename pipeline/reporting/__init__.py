@@ -1,0 +1,1 @@
+"""What stage `report` calls: a study's numbers become tables, figures, sentences and pages."""

@@ -1,0 +1,87 @@
+"""Tables that describe what a run was made from: catalogue, modalities, failures, parameters."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.reporting.table import Table
+
+
+def dataset_table(summary: dict[str, Any]) -> Table:
+    """`data/prepared/summary.json`: the catalogue in numbers (the paper's Table 1)."""
+    rows = (
+        ("users", summary["users"]),
+        ("items", summary["items"]),
+        *((f"{split} interactions", n) for split, n in summary["interactions"].items()),
+        ("sparsity", summary["sparsity"]),
+        ("cold items (no training interaction)", summary["cold_items"]),
+    )
+    return Table("dataset", "The catalogue", ("property", "value"), rows)
+
+
+def modalities_table(
+    summary: dict[str, Any], embeddings: dict[str, dict[str, str]], failures: list[dict[str, str]]
+) -> Table:
+    """What became of every modality: items, embeddings, and where the weights come from."""
+    rows = []
+    for modality, metadata in embeddings.items():
+        encoded = int(metadata["count"])
+        rows.append(
+            (
+                modality,
+                summary["modalities"][modality]["items"],
+                encoded,
+                100 * encoded / summary["items"],
+                sum(failure["modality"] == modality for failure in failures),
+                metadata["model"],
+                int(metadata["width"]),
+                _weights(metadata),
+                metadata["license"],
+            )
+        )
+    return Table(
+        "modalities",
+        "Items with each modality, and what encoded them",
+        (
+            "modality", "items", "encoded", "% of catalogue", "failures", "encoder", "width",
+            "weights", "licence",
+        ),
+        tuple(rows),
+        decimals=1,
+    )  # fmt: skip
+
+
+def is_random(metadata: dict[str, str]) -> bool:
+    """Whether an encoder's weights are random, by the metadata of what it wrote."""
+    return metadata.get("weights", "").startswith("random")
+
+
+def _weights(metadata: dict[str, str]) -> str:
+    source = metadata.get("weights", "not loaded: no item has this modality")
+    if is_random(metadata):
+        source += ", not pretrained"
+    if digest := metadata.get("weights_sha256"):
+        source += f"; sha256 {digest[:12]}…"
+    return source
+
+
+def failures_table(failures: list[dict[str, str]]) -> Table:
+    """Every item of which a modality could not be encoded, and why."""
+    columns = ("modality", "item_id", "source", "reason")
+    rows = tuple(tuple(failure[column] for column in columns) for failure in failures)
+    return Table("failures", "Items that could not be encoded", columns, rows)
+
+
+def parameters_table(parameters: dict[str, Any]) -> Table:
+    """Everything in params.yaml, a row a key."""
+
+    def flat(value: Any, key: str) -> Iterable[tuple[str, str]]:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                yield from flat(inner, f"{key}.{name}" if key else str(name))
+        elif isinstance(value, list):
+            yield key, " ".join(map(str, value))
+        else:
+            yield key, str(value).lower() if isinstance(value, bool) else str(value)
+
+    rows = tuple(flat(parameters, ""))
+    return Table("parameters", "The parameters of this run", ("parameter", "value"), rows)
