@@ -114,6 +114,7 @@ EDITS = {
     "model/variants/__init__.py": EVERYTHING,
     "requirements.txt": EVERYTHING,
     "pipeline/sample.py": ["sample"],
+    "pipeline/synthetic/motifs.py": ["sample"],
     "pipeline/prepare.py": ["prepare"],
     "pipeline/embeddings.py": [*ENCODE, *FIT],
     "pipeline/device.py": [*ENCODE, *FIT],
