@@ -36,9 +36,9 @@ from encoders.base import Encoder
 from encoders.media import MediaError
 from encoders.weights import WeightsError
 from pipeline import paths
+from pipeline.catalogue.embeddings import write_embeddings
+from pipeline.catalogue.ready_made import provenance, read_features
 from pipeline.device import keep_freed_memory, resolve_device, resolve_precision
-from pipeline.embeddings import write_embeddings
-from pipeline.features import provenance, read_features
 from pipeline.files import InputError, run, sha256_of, write_csv
 from pipeline.fingerprint import code_sha256
 from pipeline.params import Params, load

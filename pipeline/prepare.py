@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from encoders import MODALITIES
 from pipeline import paths
-from pipeline.features import feature_rows, find_features
+from pipeline.catalogue.ready_made import feature_rows, find_features
 from pipeline.files import (
     InputError,
     atomic_write,

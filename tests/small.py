@@ -9,7 +9,7 @@ from conftest import random_interactions
 
 from model.config import Config, Lattice, Mmgcn, Systems, Train
 from model.interactions import Interactions
-from pipeline.embeddings import write_embeddings
+from pipeline.catalogue.embeddings import write_embeddings
 
 USERS, ITEMS = 20, 30
 SMALL = Config(

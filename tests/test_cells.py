@@ -19,8 +19,8 @@ from model.experiment import evaluate_splits, fitter_of
 from model.variants import VARIANTS, variant_class
 from pipeline import cells, checkpoint, paths, study, train
 from pipeline import params as stage_params
+from pipeline.catalogue.embeddings import read_embeddings, write_embeddings
 from pipeline.cells import Experiment, cell_of
-from pipeline.embeddings import read_embeddings, write_embeddings
 from pipeline.files import InputError
 from pipeline.workspace import Workspace
 

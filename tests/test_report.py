@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from scipy import stats
 
 from pipeline import report
-from pipeline.embeddings import write_embeddings
+from pipeline.catalogue.embeddings import write_embeddings
 
 REPOSITORY = Path(__file__).parents[1]
 VARIANTS, LAYERS, SEEDS = ["none", "frozen", "alpha"], [0, 2], [1, 2, 3]

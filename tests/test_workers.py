@@ -19,7 +19,7 @@ from benchmarks.tiny import Trap
 from encoders.media import MediaError
 from pipeline import encode as stage
 from pipeline import params, paths, workers
-from pipeline.embeddings import read_embeddings
+from pipeline.catalogue.embeddings import read_embeddings
 from pipeline.files import InputError
 from pipeline.prepare import prepare
 from pipeline.workers import Pool, Worker
