@@ -22,8 +22,8 @@ from encoders.media.image import read_image
 from pipeline import device, params, paths
 from pipeline import encode as stage
 from pipeline.catalogue.embeddings import read_embeddings, schema, write_embeddings
+from pipeline.catalogue.manifests import media_sha256
 from pipeline.files import InputError
-from pipeline.prepare import media_sha256
 
 ROOT = Path(__file__).parents[1]
 

@@ -116,6 +116,7 @@ EDITS = {
     "pipeline/sample.py": ["sample"],
     "pipeline/synthetic/motifs.py": ["sample"],
     "pipeline/prepare.py": ["prepare"],
+    "pipeline/catalogue/raw.py": ["prepare"],
     "pipeline/catalogue/embeddings.py": [*ENCODE, *FIT],
     "pipeline/catalogue/ready_made.py": ["prepare", *ENCODE],
     "pipeline/device.py": [*ENCODE, *FIT],
