@@ -27,7 +27,7 @@ from benchmarks import material
 from benchmarks.tiny import TINY
 from pipeline import encode as stage
 from pipeline import params, paths
-from pipeline.embeddings import read_embeddings
+from pipeline.catalogue.embeddings import read_embeddings
 from pipeline.prepare import prepare
 
 ROOT = Path(__file__).parents[1]

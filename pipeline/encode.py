@@ -26,8 +26,8 @@ from encoders import encoder_class, modalities
 from encoders.base import Encoder
 from encoders.weights import WeightsError
 from pipeline import paths
+from pipeline.catalogue.embeddings import write_embeddings
 from pipeline.device import keep_freed_memory, resolve_device, resolve_precision
-from pipeline.embeddings import write_embeddings
 from pipeline.encoding.failures import refuse_failures, write_failures
 from pipeline.encoding.filling import fill
 from pipeline.encoding.manifest import Item, batches_of, missing_of, read_manifest

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from encoders import modalities
 from pipeline import paths
-from pipeline.embeddings import read_embeddings
+from pipeline.catalogue.embeddings import read_embeddings
 from pipeline.files import InputError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from model.embedding import EmbeddingSystem
 from model.experiment import system_class
 from model.interactions import Interactions
 from model.systems import SYSTEMS, options_class
-from pipeline.embeddings import write_embeddings
+from pipeline.catalogue.embeddings import write_embeddings
 from pipeline.experiments.cells import Experiment
 
 USERS, ITEMS = 20, 30

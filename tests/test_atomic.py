@@ -45,7 +45,8 @@ def test_half_a_file_is_never_seen(writer: str, killed: bool, tmp_path: Path) ->
     path.write_text("old")
     code = (
         "import resource, signal, sys\nfrom pathlib import Path\n"
-        "import numpy as np, pyarrow as pa\nfrom pipeline import embeddings, files\n"
+        "import numpy as np, pyarrow as pa\nfrom pipeline import files\n"
+        "from pipeline.catalogue import embeddings\n"
         "vectors = np.random.default_rng(0).normal(size=(500, 20)).astype('f4')\n"
         "ids = [f'{i:04}' for i in range(500)]\n"
         "table = pa.table({str(i): vectors[:, i] for i in range(20)})\n"

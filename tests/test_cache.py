@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from pipeline import cache as cli
 from pipeline import encode as stage
 from pipeline import params, paths
-from pipeline.embeddings import read_embeddings
+from pipeline.catalogue.embeddings import read_embeddings
 from pipeline.encoding.vectors import VectorCache, fingerprint
 from pipeline.files import InputError
 from pipeline.prepare import prepare

@@ -22,7 +22,7 @@ from model.system import Run
 from model.systems import SYSTEMS, module_of, options_class
 from pipeline import params as stage_params
 from pipeline import paths, study, train
-from pipeline.embeddings import read_embeddings, write_embeddings
+from pipeline.catalogue.embeddings import read_embeddings, write_embeddings
 from pipeline.experiments import cells, checkpoint
 from pipeline.experiments.cells import Experiment, cell_of, grid_of
 from pipeline.files import InputError

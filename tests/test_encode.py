@@ -21,11 +21,11 @@ from encoders.media import MediaError
 from encoders.media.image import read_image
 from pipeline import device, params, paths
 from pipeline import encode as stage
-from pipeline.embeddings import read_embeddings, schema, write_embeddings
+from pipeline.catalogue.embeddings import read_embeddings, schema, write_embeddings
+from pipeline.catalogue.manifests import media_sha256
 from pipeline.encoding import decoding, manifest
 from pipeline.encoding.failures import refuse_failures
 from pipeline.files import InputError
-from pipeline.prepare import media_sha256
 
 ROOT = Path(__file__).parents[1]
 
@@ -330,7 +330,7 @@ def test_write_embeddings_checks(tmp_path):
 
 
 def test_many_row_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.embeddings.ROW_GROUP", 4)
+    monkeypatch.setattr("pipeline.catalogue.embeddings.ROW_GROUP", 4)
     vectors = np.arange(30, dtype=np.float32).reshape(10, 3)
     ids = [f"{i}" for i in range(10)]
     write_embeddings(tmp_path / "x.parquet", ids, lambda part: vectors[part], 3, {})

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import paths
+from pipeline.catalogue.splits import split_by_user
 from pipeline.files import InputError
 from pipeline.params import Prepare
-from pipeline.prepare import prepare, split_by_user
+from pipeline.prepare import prepare
 
 PARAMS = Prepare(seed=0, split="random", validation=0.2, test=0.2)
 ITEMS = "item_id,title,text,image\nb,Bee,a bee,b.png\na,Ant,,a.png\n007,Bond,spy,\n"

@@ -16,7 +16,7 @@ from scipy import stats
 
 from model.systems import options_class
 from pipeline import report
-from pipeline.embeddings import write_embeddings
+from pipeline.catalogue.embeddings import write_embeddings
 from pipeline.reporting import figures
 
 REPOSITORY = Path(__file__).parents[1]

@@ -15,7 +15,8 @@ from scipy import stats
 from pipeline import sample as stage
 from pipeline.files import InputError
 from pipeline.params import load
-from pipeline.sample import TOPICS, write_sample
+from pipeline.sample import write_sample
+from pipeline.synthetic.topics import TOPICS
 
 DEFAULTS = asdict(load(Path(__file__).parents[1] / "params.yaml").sample)
 SMALL = {"seed": 3, "users": 8, "items": 30, "interactions_per_user": 5}

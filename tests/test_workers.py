@@ -19,7 +19,7 @@ from benchmarks.tiny import Trap
 from encoders.media import MediaError
 from pipeline import encode as stage
 from pipeline import params, paths
-from pipeline.embeddings import read_embeddings
+from pipeline.catalogue.embeddings import read_embeddings
 from pipeline.encoding import workers
 from pipeline.encoding.workers import Pool, Worker
 from pipeline.files import InputError

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.embeddings import write_embeddings
+from pipeline.catalogue.embeddings import write_embeddings
+from pipeline.catalogue.ready_made import provenance, read_features
 from pipeline.encoding.failures import write_failures
 from pipeline.encoding.manifest import Item
-from pipeline.features import provenance, read_features
 from pipeline.files import InputError, sha256_of
 
 log = logging.getLogger("features")

@@ -39,13 +39,16 @@ def write_embeddings(
     width: int,
     metadata: dict[str, str],
 ) -> None:
-    """Write a row an id, atomically, a row group at a time; equal content gives equal bytes.
+    """Write one row for each id, atomically; equal content gives equal bytes.
+
+    Vectors are asked for one row group at a time, so that they need not all fit into memory.
 
     Args:
+        path: the file to write or replace.
         ids: n item ids in ascending order. ValueError if they are not.
-        vectors_of: a slice of them → their (k, width) vectors.
-        width: d.
-        metadata: of the schema.
+        vectors_of: takes a slice of the ids and returns their (k, width) vectors.
+        width: numbers in a vector.
+        metadata: what the file's schema says about where the vectors come from.
     """
     if any(a >= b for a, b in pairwise(ids)):
         raise ValueError("item ids must ascend, each once")
@@ -70,7 +73,8 @@ def write_embeddings(
 
 
 def read_embeddings(path: Path) -> tuple[list[str], Tensor]:
-    """Ids and their (n, d) float32 vectors. InputError if the file's columns are others."""
+    """Read ids and their (n, d) float32 vectors. InputError if the file's columns are others."""
+    # Here, since a stage that finds everything in the caches should not wait for this import.
     import torch
     from torch.utils.dlpack import from_dlpack
 

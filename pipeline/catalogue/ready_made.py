@@ -1,7 +1,8 @@
 """Ready-made features: `<dataset>/features/<modality>.parquet|npy` in place of raw media.
 
-Parquet: `item_id` and `embedding`, a list of numbers of one length; an item may be absent.
-NumPy: (items, d), a row for each row of `items.*` in its order, as MMRec keeps its features.
+A Parquet file has the columns `item_id` and `embedding`, which holds lists of numbers of one
+length; items may be absent. A NumPy file has the shape (items, d), with a row for each row of
+`items.*` in its order, as MMRec keeps its features.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ SUFFIXES = (".parquet", ".npy")
 
 
 def find_features(dataset: Path, modality: str) -> Path | None:
-    """The file of ready-made features, if there is one. InputError if there are two."""
+    """The modality's file of ready-made features, if there is one. InputError if there are two."""
     folder = dataset / "features"
     found = [p for s in SUFFIXES if (p := folder / f"{modality}{s}").is_file()]
     if len(found) > 1:
@@ -28,10 +29,11 @@ def find_features(dataset: Path, modality: str) -> Path | None:
 
 
 def feature_rows(path: Path, item_ids: list[str]) -> list[tuple[str, int]]:
-    """(item_id, row in the file) of every item that the file has.
+    """Find (item_id, row in the file) of every item that the file has.
 
     Args:
-        item_ids: in the order of `items.*`.
+        path: the file of ready-made features.
+        item_ids: all items, in the order of `items.*`.
 
     Raises:
         InputError: the file's shape or columns are wrong, or it names an unknown or repeated item.
@@ -60,7 +62,7 @@ def feature_rows(path: Path, item_ids: list[str]) -> list[tuple[str, int]]:
 
 
 def read_features(path: Path) -> NDArray[np.floating]:
-    """(rows, d) numbers of any float or integer type; absent rows are NaN."""
+    """Read (rows, d) numbers of any float or integer type; absent rows are NaN."""
     if path.suffix == ".parquet":
         return _matrix(path, _read_parquet(path)["embedding"])
     try:
@@ -75,7 +77,13 @@ def read_features(path: Path) -> NDArray[np.floating]:
 
 
 def provenance(path: Path, name: str, sha256: str) -> dict[str, str]:
-    """Where ready-made features come from: what their own metadata says, and the file."""
+    """Where ready-made features come from: what their own metadata says, and which file it was.
+
+    Args:
+        path: the file.
+        name: what to call it, relative to the dataset.
+        sha256: of its bytes.
+    """
     own: Mapping[bytes, bytes] = {}
     if path.suffix == ".parquet":
         own = pq.read_schema(path).metadata or {}
@@ -99,6 +107,7 @@ def _read_parquet(path: Path) -> pa.Table:
 
 
 def _matrix(path: Path, column: pa.ChunkedArray) -> NDArray[np.floating]:
+    """Turn a column of lists into (rows, d) float32; null rows become NaN."""
     kind = column.type
     if not (pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
             or pa.types.is_large_list(kind)):  # fmt: skip

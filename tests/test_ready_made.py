@@ -10,9 +10,9 @@ import pytest
 
 from pipeline import encode as stage
 from pipeline import params, paths
-from pipeline.embeddings import read_embeddings
+from pipeline.catalogue.embeddings import read_embeddings
+from pipeline.catalogue.ready_made import read_features
 from pipeline.encoding import ready_made
-from pipeline.features import read_features
 from pipeline.files import InputError
 from pipeline.prepare import prepare
 

@@ -1,0 +1,1 @@
+"""A catalogue on its way: raw tables and features, splits, manifests, embeddings."""
