@@ -23,10 +23,12 @@ from benchmarks import material
 from benchmarks.encode import project, seconds
 from encoders import encoder_class
 from encoders.minilm import MiniLM
-from pipeline import encode as stage
 from pipeline import params, paths
 from pipeline.device import keep_freed_memory
-from pipeline.vectors import VectorCache
+from pipeline.encoding.batches import batches_of
+from pipeline.encoding.filling import fill
+from pipeline.encoding.manifest import read_manifest
+from pipeline.encoding.vectors import VectorCache
 
 ROUNDS = 3
 
@@ -57,10 +59,10 @@ def ours(modality: str, raw: Path, encoder: object, path: Path) -> None:
     """The stage's loop into a new cache."""
     entry = params.load().encode[modality]
     cls = type(encoder)
-    items, _ = stage.read_manifest(paths.manifest_path(modality))
-    batches = stage.batches_of(items, modality, entry.batch_size)
+    items, _ = read_manifest(paths.manifest_path(modality))
+    batches = batches_of(items, modality, entry.batch_size)
     with VectorCache(path, cls.width) as cache:
-        assert not stage.fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit)
+        assert not fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit)
 
 
 def show(modality: str, count: int, us: float, them: float) -> None:

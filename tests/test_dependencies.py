@@ -131,6 +131,11 @@ def test_the_floors_hold() -> None:
             assert others <= {folder}, path
 
 
+def test_ready_made_features_need_no_encoder() -> None:
+    files = closure("pipeline.encoding.ready_made")
+    assert {path.parts[0] for path in files} == {"pipeline"}
+
+
 def anywhere(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     return subprocess.run(

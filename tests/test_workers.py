@@ -18,11 +18,12 @@ from PIL import Image
 from benchmarks.tiny import Trap
 from encoders.media import MediaError
 from pipeline import encode as stage
-from pipeline import params, paths, workers
+from pipeline import params, paths
 from pipeline.embeddings import read_embeddings
+from pipeline.encoding import workers
+from pipeline.encoding.workers import Pool, Worker
 from pipeline.files import InputError
 from pipeline.prepare import prepare
-from pipeline.workers import Pool, Worker
 
 ROOT = Path(__file__).parents[1]
 
@@ -147,7 +148,7 @@ def test_no_worker_outlives_its_stage(tmp_path: Path) -> None:
     """Neither one that is idle nor one that hangs."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom test_workers import obey\n"
-        "from pipeline.workers import Pool, Worker\n"
+        "from pipeline.encoding.workers import Pool, Worker\n"
         "if __name__ == '__main__':\n"
         "    idle, pool = Worker(obey, 3.0), Pool(obey, 3.0)\n"
         "    Path('idle').write_text(str(idle('pid')))\n"

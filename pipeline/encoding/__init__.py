@@ -1,0 +1,1 @@
+"""What the stage `encode` runs: from a modality's manifest to its vectors and their files."""

@@ -1,0 +1,62 @@
+"""Items decoded ahead of the network: files in worker processes, texts in a thread."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from encoders.base import Encoder
+from encoders.media import MediaError
+from pipeline.encoding.manifest import Item
+from pipeline.encoding.workers import Pool
+from pipeline.files import sha256_of
+
+AHEAD = 2  # batches that are decoded while one is in the network
+
+
+def locate(dataset: Path, source: str) -> Path:
+    """The file that `source` names. MediaError if it lies outside the dataset folder."""
+    try:
+        path = (dataset / source).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a null byte, a loop of links
+        raise MediaError(f"not a path: {error}") from error
+    if not path.is_relative_to(dataset.resolve()):
+        raise MediaError("the path leads out of the dataset folder")
+    return path
+
+
+def decode(cls: type[Encoder], dataset: Path, item: Item) -> Any:
+    """What `cls.prepare` makes of the item's file, if it still is the one in the manifest."""
+    path = locate(dataset, item.source)
+    prepared = cls.prepare(path)
+    if sha256_of(path) != item.sha256:
+        raise MediaError("the file has changed since it was prepared; run `dvc repro`")
+    return prepared
+
+
+def ahead(
+    batches: list[list[Item]], submit: Callable[[Item], Future[Any]]
+) -> Iterator[list[tuple[Item, Future[Any]]]]:
+    """Each batch with its items' futures, submitted at most `AHEAD` batches early."""
+    waiting: deque[list[tuple[Item, Future[Any]]]] = deque()
+    for batch in batches:
+        waiting.append([(item, submit(item)) for item in batch])
+        if len(waiting) > AHEAD:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def prepared(
+    batches: list[list[Item]], cls: type[Encoder], dataset: Path, seconds: float
+) -> Iterator[list[tuple[Item, Future[Any]]]]:
+    """Each batch with the futures of its items' `cls.prepare`; files go to worker processes."""
+    if cls.modality == "text":
+        with ThreadPoolExecutor(1) as thread:
+            yield from ahead(batches, lambda item: thread.submit(cls.prepare, item.source))
+    else:
+        with Pool(functools.partial(decode, cls, dataset), seconds) as pool:
+            yield from ahead(batches, pool.submit)
