@@ -25,7 +25,9 @@ from encoders import encoder_class
 from encoders.minilm import MiniLM
 from pipeline import params, paths
 from pipeline.device import keep_freed_memory
-from pipeline.encoding import filling, manifest
+from pipeline.encoding.batches import batches_of
+from pipeline.encoding.filling import fill
+from pipeline.encoding.manifest import read_manifest
 from pipeline.encoding.vectors import VectorCache
 
 ROUNDS = 3
@@ -57,10 +59,10 @@ def ours(modality: str, raw: Path, encoder: object, path: Path) -> None:
     """The stage's loop into a new cache."""
     entry = params.load().encode[modality]
     cls = type(encoder)
-    items, _ = manifest.read_manifest(paths.manifest_path(modality))
-    batches = manifest.batches_of(items, cls.takes_text, entry.batch_size)
+    items, _ = read_manifest(paths.manifest_path(modality))
+    batches = batches_of(items, modality == "text", entry.batch_size)
     with VectorCache(path, cls.width) as cache:
-        assert not filling.fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit)
+        assert not fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit)
 
 
 def show(modality: str, count: int, us: float, them: float) -> None:

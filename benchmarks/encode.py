@@ -29,7 +29,9 @@ from encoders import encoder_class
 from encoders.base import PartsEncoder
 from pipeline import params, paths
 from pipeline.device import keep_freed_memory
-from pipeline.encoding import filling, manifest
+from pipeline.encoding.batches import batches_of
+from pipeline.encoding.filling import fill
+from pipeline.encoding.manifest import read_manifest
 from pipeline.encoding.vectors import VectorCache
 from pipeline.prepare import prepare
 
@@ -71,8 +73,8 @@ def bare(name: str, count: int) -> None:
     assert isinstance(encoder, PartsEncoder)
     with project(modality, lambda raw: makers[modality](raw, count)) as raw:
         entry = params.load().encode[modality]
-        items, _ = manifest.read_manifest(paths.manifest_path(modality))
-        batches = manifest.batches_of(items, modality, entry.batch_size)
+        items, _ = read_manifest(paths.manifest_path(modality))
+        batches = batches_of(items, modality == "text", entry.batch_size)
         tensors: list[torch.Tensor] = []
         keep = encoder.model.register_forward_pre_hook(
             lambda _, args, kwargs: tensors.append((*args, *kwargs.values())[0]), with_kwargs=True
@@ -83,7 +85,7 @@ def bare(name: str, count: int) -> None:
 
         def loop(path: Path) -> None:
             with VectorCache(path, cls.width) as cache:
-                assert not filling.fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit)
+                assert not fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit)
 
         def forward() -> None:
             with torch.inference_mode():
@@ -110,12 +112,12 @@ def text(count: int) -> None:
     sources = material.texts(count)
     with project("text", lambda raw: sources) as raw:
         entry = params.load().encode["text"]
-        items, _ = manifest.read_manifest(paths.manifest_path("text"))
-        batches = manifest.batches_of(items, "text", entry.batch_size)
+        items, _ = read_manifest(paths.manifest_path("text"))
+        batches = batches_of(items, True, entry.batch_size)
 
         def loop(path: Path) -> None:
             with VectorCache(path, cls.width) as cache:
-                assert not filling.fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit)
+                assert not fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit)
 
         few = sources[:: max(1, count // 200)]
         encoder.encode(few[:8])
@@ -197,7 +199,7 @@ def cache(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cache.sqlite"
         with VectorCache(path, width) as store:
-            fill = seconds(
+            filled = seconds(
                 lambda: [store.put(part, vectors[: len(part)]) for part in _parts(keys, batch)]
             )
             size = path.stat().st_size
@@ -206,7 +208,7 @@ def cache(count: int) -> None:
             read = seconds(lambda: [store.get(part) for part in _parts(ordered, 65_536)])
     print(
         f"{count} vectors of {width}: {size / 1e6:.0f} MB on disk, "
-        f"{size / (4 * width * count):.3f} of their own bytes; filled in {fill:.1f} s, "
+        f"{size / (4 * width * count):.3f} of their own bytes; filled in {filled:.1f} s, "
         f"all looked up in {look:.1f} s, read in {read:.1f} s"
     )
 

@@ -4,101 +4,10 @@ python -m pipeline.cache          # what is there
 python -m pipeline.cache prune    # drop what the present workspace does not use
 """
 
-import logging
 import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from encoders import modalities
-from pipeline import paths
-from pipeline.encoding.vectors import VectorCache, cache_path, width_of
-from pipeline.experiments.cells import Experiment, cell_path, fit_path, grid_of
 from pipeline.files import InputError, run
-from pipeline.params import load
-from pipeline.workspace import Workspace
-
-log = logging.getLogger("cache")
-
-ABANDONED = 600  # seconds after which nobody is still writing a temporary file
-
-
-def used_vectors() -> dict[Path, list[str]]:
-    """The files behind the present embeddings, and the contents that the manifests name."""
-    result = {}
-    for modality in modalities():
-        path = paths.embeddings_path(modality)
-        if path.exists():
-            metadata = {k.decode(): v.decode() for k, v in pq.read_schema(path).metadata.items()}
-            if "fingerprint" in metadata:
-                keys = pq.read_table(paths.manifest_path(modality))["sha256"].to_pylist()
-                file = cache_path(metadata["encoder"], metadata["fingerprint"])
-                result[file] = [key for key in keys if key]
-    return result
-
-
-def used_models() -> set[Path]:
-    """Cells that params.yaml asks for, by `train` and by the studies, and the states of their fits.
-
-    Without prepared data there are none.
-    """
-    needed = [paths.ITEMS, *map(paths.embeddings_path, modalities())]
-    if not all(path.is_file() for path in needed):
-        return set()
-    params, workspace = load(), Workspace()
-    asked: set[tuple[str, int | None, int | None]]
-    asked = {(params.fusion, params.layers, params.seed)} | {
-        (system, *cell) for system in params.study.systems for cell in grid_of(params, system)
-    }
-    prints = [Experiment.of(params, *each).fingerprint(workspace) for each in asked]
-    return {path for print_ in prints for path in (cell_path(print_), fit_path(print_))}
-
-
-def files(folder: Path) -> Iterator[Path]:
-    """What lies in one of the caches, temporary files left out."""
-    found = sorted(paths.of_repository(folder).glob("*"))
-    return (path for path in found if not path.name.startswith("."))
-
-
-def prune() -> None:
-    """Drop what the present workspace does not use, and what killed processes left behind."""
-    vectors, models = used_vectors(), used_models()
-    for path in files(paths.VECTORS):
-        if path.suffix == ".sqlite" and path not in vectors:
-            log.info("removed %s (%.1f MB)", path, path.stat().st_size / 1e6)
-            for file in path.parent.glob(f"{path.name}*"):
-                file.unlink()
-    for path, keys in vectors.items():
-        if path.exists():
-            with VectorCache(path, width_of(path)) as cache:
-                log.info("%s: dropped %d vectors", path, cache.keep_only(keys))
-    for path in (*files(paths.CELLS), *files(paths.FITS)):
-        if path not in models:
-            log.info("removed %s (%.1f MB)", path, path.stat().st_size / 1e6)
-            path.unlink()
-    for folder in (paths.VECTORS, paths.CELLS, paths.FITS):
-        for path in paths.of_repository(folder).glob(".*"):
-            if time.time() - path.stat().st_mtime > ABANDONED:
-                log.info("removed %s, which a killed process left", path)
-                path.unlink()
-
-
-def show() -> None:
-    """Say what is there, and what of it the present workspace does not use."""
-    vectors, models = used_vectors(), used_models()
-    for path in files(paths.VECTORS):
-        if path.suffix == ".sqlite":
-            with VectorCache(path, width_of(path)) as cache:
-                unused = "" if path in vectors else ", unused"
-                megabytes = path.stat().st_size / 1e6
-                log.info("%s: %d vectors, %.1f MB%s", path, len(cache), megabytes, unused)
-    for what, folder in {"fitted models": paths.CELLS, "fits under way": paths.FITS}.items():
-        if found := list(files(folder)):
-            spare = sum(path not in models for path in found)
-            megabytes = sum(path.stat().st_size for path in found) / 1e6
-            log.info("%s: %d %s, %.1f MB, %d unused", folder, len(found), what, megabytes, spare)
+from pipeline.kept import prune, show
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ ITEMS = PREPARED / "items.parquet"
 USERS = PREPARED / "users.parquet"
 SUMMARY = PREPARED / "summary.json"
 MANIFESTS = PREPARED / "manifests"
+FEATURES = PREPARED / "features"
 
 WEIGHTS = Path("data/weights")
 EMBEDDINGS = Path("data/embeddings")

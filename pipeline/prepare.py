@@ -7,6 +7,7 @@ Reads `<dataset>/items.*` and `<dataset>/interactions.*`; writes `data/prepared/
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,9 +15,13 @@ import pyarrow.compute as pc
 
 from encoders import modalities
 from pipeline import paths
+from pipeline.catalogue.embeddings import Target
 from pipeline.catalogue.manifests import manifest
 from pipeline.catalogue.raw import read_interactions, read_items
+from pipeline.catalogue.ready_made import modalities_without_encoder
 from pipeline.catalogue.splits import split_interactions
+from pipeline.encoding.manifest import items_of
+from pipeline.encoding.ready_made import take_features
 from pipeline.files import InputError, atomic_write, run, write_parquet
 from pipeline.params import Prepare, load
 
@@ -34,17 +39,23 @@ def prepare(dataset: Path, params: Prepare) -> None:
         raise InputError(f"{dataset}: no interaction is left for training")
     # NumPy's ready-made features follow the file's order, hence the items as they were listed.
     manifests = {modality: manifest(dataset, listed, modality) for modality in modalities()}
+    others = {m: manifest(dataset, listed, m) for m in modalities_without_encoder(dataset)}
 
     for name, table in splits.items():
         write_parquet(paths.split_path(name), table)
     for modality, table in manifests.items():
         write_parquet(paths.manifest_path(modality), table)
+    shutil.rmtree(paths.FEATURES, ignore_errors=True)
+    paths.FEATURES.mkdir(parents=True)
+    for modality, table in others.items():
+        chosen, metadata = items_of(table)
+        take_features(modality, chosen, metadata, dataset, Target.ready_made(modality))
     # What stays of the items is what describes them; their content is in the manifests.
     content = [name for name in modalities() if name in items.column_names]
     write_parquet(paths.ITEMS, items.drop_columns(content))
     write_parquet(paths.USERS, pa.table({"user_id": user_ids}))
     counts = {name: len(table) for name, table in splits.items()}
-    sizes = {modality: len(table) for modality, table in manifests.items()}
+    sizes = {modality: len(table) for modality, table in (manifests | others).items()}
     warm = pc.count_distinct(splits["train"]["item"]).as_py()
     summary = {
         "dataset": str(dataset),

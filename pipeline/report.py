@@ -11,8 +11,8 @@ import logging
 
 import pyarrow.parquet as pq
 
-from encoders import modalities
 from pipeline import paths
+from pipeline.catalogue.embeddings import all_embeddings
 from pipeline.experiments.results import Study, read_rows
 from pipeline.files import atomic_folder, atomic_write, read_table, run, write_csv
 from pipeline.params import PARAMS, load, read_yaml
@@ -27,7 +27,8 @@ def read_inputs() -> Inputs:
     """Read what the earlier stages wrote."""
     params = load()
     systems = params.study.systems
-    metadata = {m: pq.read_schema(paths.embeddings_path(m)).metadata for m in modalities()}
+    files = all_embeddings()
+    metadata = {m: pq.read_schema(files[m].embeddings).metadata for m in files}
     return Inputs(
         params=params,
         parameters=read_yaml(PARAMS),
@@ -38,8 +39,8 @@ def read_inputs() -> Inputs:
         },
         failures=[
             {"modality": modality} | row
-            for modality in modalities()
-            for row in read_table(paths.failures_path(modality), {}, ()).to_pylist()  # ids as texts
+            for modality in files
+            for row in read_table(files[modality].failures, {}, ()).to_pylist()  # ids as texts
         ],
         study=sum((Study.read(paths.STUDY / system) for system in systems), Study([], [], [])),
         results=read_rows(paths.RESULTS),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from encoders import modalities
 from pipeline import paths
-from pipeline.catalogue.embeddings import read_embeddings
+from pipeline.catalogue.embeddings import all_embeddings, read_embeddings
 from pipeline.files import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class Workspace:
         result["size"] = f"{self.n_users} x {len(self.item_ids)}"
         result["content"] = _sha256(
             pa.table({"item_id": self.item_ids}),
-            *(pq.read_table(paths.embeddings_path(name)) for name in modalities()),
+            pa.table({"modality": list(all_embeddings())}),
+            *(pq.read_table(files.embeddings) for files in all_embeddings().values()),
         )
         return result
 
@@ -53,7 +54,9 @@ class Workspace:
         from model.dataset import Catalogue, Dataset
 
         rows = {item_id: row for row, item_id in enumerate(self.item_ids.to_pylist())}
-        found = (_read_modality(name, rows) for name in modalities())
+        found = (
+            _read_modality(name, files.embeddings, rows) for name, files in all_embeddings().items()
+        )
         splits = {name: _read_split(name, self.n_users, len(rows)) for name in paths.SPLITS}
         catalogue = Catalogue(splits["train"], [m for m in found if m is not None])
         return Dataset(catalogue, splits["validation"], splits["test"])
@@ -69,17 +72,17 @@ def _read_split(name: str, n_users: int, n_items: int) -> Interactions:
     return Interactions.of(users, items, n_users, n_items)
 
 
-def _read_modality(name: str, rows: Mapping[str, int]) -> Modality | None:
+def _read_modality(name: str, path: Path, rows: Mapping[str, int]) -> Modality | None:
     import torch
 
     from model.dataset import Modality
 
-    ids, embeddings = read_embeddings(paths.embeddings_path(name))
+    ids, embeddings = read_embeddings(path)
     if not ids:
         return None
     if unknown := [i for i in ids if i not in rows]:
         raise InputError(
-            f"{paths.embeddings_path(name)}: {len(unknown)} items are not in the catalogue, "
+            f"{path}: {len(unknown)} items are not in the catalogue, "
             f"the first is {unknown[0]!r}; run `dvc repro`"
         )
     where = torch.tensor([rows[i] for i in ids])

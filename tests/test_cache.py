@@ -19,8 +19,10 @@ from pipeline import cache as cli
 from pipeline import encode as stage
 from pipeline import params, paths
 from pipeline.catalogue.embeddings import read_embeddings
+from pipeline.encoding import outputs, raw_media
 from pipeline.encoding.vectors import VectorCache, fingerprint
 from pipeline.files import InputError
+from pipeline.kept import prune
 from pipeline.prepare import prepare
 
 ROOT = Path(__file__).parents[1]
@@ -177,12 +179,12 @@ def test_another_fingerprint_encodes_anew(
             case "file":
                 weigh(tmp_path / "w", "2")
             case "library":
-                patch.setattr(stage, "version", lambda name: "99")
+                patch.setattr(outputs, "version", lambda name: "99")
             case "precision":
                 encode = before.encode | {"image": replace(entry, precision="bf16")}
                 project.params = replace(before, encode=encode)
             case "device":  # there is no other real one
-                patch.setattr(stage, "resolve_device", lambda name: "meta")
+                patch.setattr(raw_media, "resolve_device", lambda name: "meta")
         assert sum(project.encode()) == 20 and project.encode() == []
         assert len(list(paths.VECTORS.glob("*.sqlite"))) == 2
     project.params = before
@@ -233,14 +235,14 @@ def test_prune_keeps_what_is_used(project: Project, caplog: pytest.LogCaptureFix
     assert len(files) == 2
     for file in files:
         Path(f"{file}-wal").touch()  # as a killed run leaves one
-    cli.prune()
+    prune()
     [kept] = paths.VECTORS.glob("*.sqlite")
     with VectorCache(kept, 3) as cache:
         assert len(cache) == 19
     assert {path.name.split(".")[0] for path in paths.VECTORS.iterdir()} == {kept.stem}
     assert project.encode() == []
     paths.embeddings_path("image").unlink()
-    cli.prune()
+    prune()
     assert list(paths.VECTORS.iterdir()) == []
 
 
@@ -250,7 +252,7 @@ def test_prune_leaves_ready_made_features_alone(project: Project) -> None:
     np.save("raw/features/image.npy", np.ones((20, 3)))
     prepare(Path("raw"), project.params.prepare)
     stage.encode_modality("image", project.params)
-    cli.prune()  # they come from no cache
+    prune()  # they come from no cache
     assert list(paths.VECTORS.iterdir()) == []
 
 

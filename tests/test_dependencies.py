@@ -133,6 +133,28 @@ def test_the_floors_hold() -> None:
             assert others <= {folder}, path
 
 
+def test_ready_made_features_need_no_encoder() -> None:
+    files = closure("pipeline.encoding.ready_made")
+    assert {path for path in files if path.parts[0] != "pipeline"} == {Path("encoders/__init__.py")}
+
+
+STAGES = {"sample", "prepare", "encode", "train", "study", "report", "cache"}
+
+
+def test_a_stage_imports_no_stage() -> None:
+    """Stages stand over what they share; nothing shared reaches back up to them."""
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        above = {f"pipeline.{stage}" for stage in STAGES} & imported(name)
+        assert not above, name
+
+
+def test_no_file_is_long() -> None:
+    for folder in ("encoders", "model", "pipeline"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert len(path.read_text().splitlines()) <= 300, path
+
+
 def anywhere(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     return subprocess.run(

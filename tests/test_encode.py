@@ -23,8 +23,10 @@ from pipeline import device, params, paths
 from pipeline import encode as stage
 from pipeline.catalogue.embeddings import read_embeddings, schema, write_embeddings
 from pipeline.catalogue.manifests import media_sha256
-from pipeline.encoding import decoding, manifest
-from pipeline.encoding.failures import refuse_failures
+from pipeline.encoding.batches import batches_of, missing_of
+from pipeline.encoding.decoding import AHEAD, ahead, locate
+from pipeline.encoding.manifest import Item
+from pipeline.encoding.outputs import refuse_failures
 from pipeline.files import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -197,13 +199,14 @@ def test_what_was_done_is_logged(images, caplog):
 
 
 def test_the_most_common_reasons_are_shown(project):
-    item = manifest.Item("x", "x", "")
+    item = Item("x", "x", "")
     reasons = ["rare"] + ["common"] * 9 + ["second"] * 4 + ["third"] * 3
     found = [(item, reason) for reason in reasons]
-    refuse_failures("image", 34, found, 0.5)
-    refuse_failures("image", 0, [], 0.0)
+    path = paths.failures_path("image")
+    refuse_failures("image", 34, found, 0.5, path)
+    refuse_failures("image", 0, [], 0.0, path)
     with pytest.raises(InputError) as caught:
-        refuse_failures("image", 33, found, 0.5)
+        refuse_failures("image", 33, found, 0.5, path)
     assert "17 of 33 items" in str(caught.value)
     assert "allows: common (9); second (4); third (3). data/" in str(caught.value)
 
@@ -213,22 +216,19 @@ def test_a_dataset_may_be_a_link(tmp_path):
     (tmp_path / "here").symlink_to("there")
     (tmp_path / "there-too").mkdir()
     dataset = tmp_path / "here"
-    assert decoding.locate(dataset, "a/../b.png") == tmp_path.resolve() / "there/b.png"
+    assert locate(dataset, "a/../b.png") == tmp_path.resolve() / "there/b.png"
     for outside in ("../there-too/x.png", "..", "/etc/passwd"):
         with pytest.raises(MediaError, match="leads out"):
-            decoding.locate(dataset, outside)
+            locate(dataset, outside)
 
 
 def test_batches():
     """Texts by length, then by id; everything else as it comes; every item once."""
     sources = {"b": "xx", "a": "xx", "c": "x", "d": "xxxx", "e": "xxx"}
-    items = [manifest.Item(item, source, "") for item, source in sources.items()]
+    items = [Item(item, source, "") for item, source in sources.items()]
 
     def ids(modality, size):
-        return [
-            "".join(i.item_id for i in b)
-            for b in manifest.batches_of(items, modality == "text", size)
-        ]
+        return ["".join(i.item_id for i in b) for b in batches_of(items, modality == "text", size)]
 
     assert ids("text", 2) == ["ca", "be", "d"]
     assert ids("text", 5) == ["cabed"]
@@ -237,9 +237,9 @@ def test_batches():
 
 
 def test_each_content_is_encoded_once():
-    batches = [[manifest.Item(item, "", item[0].strip("-")) for item in batch.split()]
+    batches = [[Item(item, "", item[0].strip("-")) for item in batch.split()]
                for batch in ("a1 b1 a2 -1", "b2 c1", "a3", "-2 d1")]  # fmt: skip
-    todo = manifest.missing_of(batches, {"c"})
+    todo = missing_of(batches, {"c"})
     assert [[item.item_id for item in batch] for batch in todo] == [
         ["a1", "b1", "-1"],
         ["-2", "d1"],
@@ -299,12 +299,12 @@ def test_batches_are_prepared_ahead_but_not_far():
         submitted.append(item)
         return item.source
 
-    batches = [[manifest.Item(str(i), str(i), "")] for i in range(20)]
-    stream = decoding.ahead(batches, submit)
+    batches = [[Item(str(i), str(i), "")] for i in range(20)]
+    stream = ahead(batches, submit)
     for i in range(5):
         [(item, result)] = next(stream)
         assert item.item_id == result == str(i)
-        assert len(submitted) <= i + 1 + decoding.AHEAD
+        assert len(submitted) <= i + 1 + AHEAD
     assert [item.item_id for [(item, _)] in stream] == [str(i) for i in range(5, 20)]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small import write_workspace
 
-from pipeline import cache, params, paths
+from pipeline import kept, params, paths
 from pipeline.experiments.cells import Experiment, cell_of, cell_path, fit_path
 from pipeline.workspace import Workspace
 
@@ -27,14 +27,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Params:
         train=replace(whole.train, dimension=4, epochs=1),
         study=replace(whole.study, systems=["none", "frozen"], layers=[1], seeds=[1, 2]),
     )  # fmt: skip
-    monkeypatch.setattr(cache, "load", lambda: made)
+    monkeypatch.setattr(kept, "load", lambda: made)
     return made
 
 
 def test_cells_fits_and_leftovers(project: params.Params) -> None:
     asked = [("alpha", 3, 7), *((v, 1, s) for v in ("none", "frozen") for s in (1, 2))]
     others = [("alpha", 1, 7), ("none", 1, 3), ("frozen", 2, 1)]
-    kept, dropped = (
+    used, dropped = (
         [cell_of(Experiment.of(project, *each), Workspace()).path for each in cells]
         for cells in (asked, others)
     )
@@ -47,10 +47,10 @@ def test_cells_fits_and_leftovers(project: params.Params) -> None:
         path.write_bytes(b"state")
     for path in killed:
         os.utime(path, (time.time() - 3600,) * 2)
-    cache.show()
-    cache.prune()
+    kept.show()
+    kept.prune()
     left = {p for folder in (paths.CELLS, paths.FITS) for p in folder.iterdir()}
-    assert left == {*kept, under_way, writing}
+    assert left == {*used, under_way, writing}
     assert not any(path.exists() for path in dropped)
     assert not any(cell_of(Experiment.of(project, *each), Workspace()).fresh for each in asked)
 
@@ -59,5 +59,5 @@ def test_without_prepared_data_nothing_is_in_use(project: params.Params) -> None
     path = cell_of(Experiment.of(project, "none", 1, 1), Workspace()).path
     assert path == cell_path(Experiment.of(project, "none", 1, 1).fingerprint(Workspace()))
     paths.ITEMS.unlink()
-    cache.prune()
+    kept.prune()
     assert not path.exists()

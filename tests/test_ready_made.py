@@ -10,10 +10,11 @@ import pytest
 
 from pipeline import encode as stage
 from pipeline import params, paths
-from pipeline.catalogue.embeddings import read_embeddings
+from pipeline.catalogue.embeddings import Target, read_embeddings
 from pipeline.catalogue.ready_made import read_features
 from pipeline.encoding import ready_made
-from pipeline.files import InputError
+from pipeline.encoding.manifest import Item
+from pipeline.files import InputError, sha256_of
 from pipeline.prepare import prepare
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +68,20 @@ def test_rows_that_are_not_finite_are_missing(project):
 def test_features_come_before_raw_media(project):
     np.save("raw/features/text.npy", np.eye(4))
     assert encode(project, "text")[1].shape == (4, 4)
+
+
+def test_features_go_wherever_they_are_sent(project):
+    matrix = np.ones((4, 2))
+    matrix[3] = np.nan
+    np.save("raw/features/smell.npy", matrix)
+    digest = sha256_of(Path("raw/features/smell.npy"))
+    items = [Item(name, str(row), "") for row, name in enumerate("abd")] + [Item("e", "3", "")]
+    manifest = {"features": "features/smell.npy", "features_sha256": digest}
+    target = Target(Path("there/x.parquet"), Path("elsewhere/y.csv"))
+    ready_made.take_features("smell", items, manifest, Path("raw"), target)
+    assert read_embeddings(target.embeddings)[0] == ["a", "b", "d"]
+    assert '"e","features/smell.npy, row 3"' in target.failures.read_text()
+    assert pq.read_schema(target.embeddings).metadata[b"modality"] == b"smell"
 
 
 def test_rows_are_looked_at_in_steps(project, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +13,44 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from encoders import modalities
+from pipeline import paths
 from pipeline.files import InputError, atomic_path
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ROW_GROUP = 65_536
+
+
+@dataclass(frozen=True)
+class Target:
+    """The two files of a modality: its embeddings, and the items that have none and why."""
+
+    embeddings: Path
+    failures: Path
+
+    @classmethod
+    def encoded(cls, modality: str) -> Target:
+        """Those that the stage `encode` writes, for a modality with an encoder."""
+        return cls._in(paths.EMBEDDINGS, modality)
+
+    @classmethod
+    def ready_made(cls, modality: str) -> Target:
+        """Those that `prepare` writes, for a modality that is nothing but ready-made features."""
+        return cls._in(paths.FEATURES, modality)
+
+    @classmethod
+    def _in(cls, folder: Path, modality: str) -> Target:
+        return cls(folder / f"{modality}.parquet", folder / f"{modality}.failures.csv")
+
+
+def all_embeddings() -> dict[str, Target]:
+    """Modality → its files: first those with an encoder, then the ready-made ones by name."""
+    ready_made = sorted(path.stem for path in paths.FEATURES.glob("*.parquet"))
+    return {modality: Target.encoded(modality) for modality in modalities()} | {
+        modality: Target.ready_made(modality) for modality in ready_made
+    }
 
 
 def schema(width: int, metadata: dict[str, str]) -> pa.Schema:

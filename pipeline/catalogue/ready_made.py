@@ -1,5 +1,7 @@
 """Ready-made features: `<dataset>/features/<modality>.parquet|npy` in place of raw media.
 
+A name that no encoder has makes a modality of its own.
+
 A Parquet file has the columns `item_id` and `embedding`, which holds lists of numbers of one
 length; items may be absent. A NumPy file has the shape (items, d), with a row for each row of
 `items.*` in its order, as MMRec keeps its features.
@@ -14,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from encoders import modalities
 from pipeline.files import InputError
 
 SUFFIXES = (".parquet", ".npy")
@@ -26,6 +29,12 @@ def find_features(dataset: Path, modality: str) -> Path | None:
     if len(found) > 1:
         raise InputError(f"{folder}: {', '.join(p.name for p in found)}: only one may be there")
     return found[0] if found else None
+
+
+def modalities_without_encoder(dataset: Path) -> list[str]:
+    """The names in `features/` that no encoder has, such as genres, tags or a graph's nodes."""
+    found = {p.stem for p in (dataset / "features").glob("*") if p.suffix in SUFFIXES}
+    return sorted(found - {*modalities()})
 
 
 def feature_rows(path: Path, item_ids: list[str]) -> list[tuple[str, int]]:

@@ -1,1 +1,1 @@
-"""From the items of a manifest to their vectors."""
+"""What the stage `encode` runs: from a modality's manifest to its vectors and their files."""

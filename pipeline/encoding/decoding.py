@@ -1,4 +1,4 @@
-"""Decoding ahead of the network: texts in a thread, files in worker processes."""
+"""Items decoded ahead of the network: files in worker processes, texts in a thread."""
 
 from __future__ import annotations
 

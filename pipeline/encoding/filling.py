@@ -1,4 +1,4 @@
-"""Filling the cache of vectors, batch by batch."""
+"""The loop of encoding: batches are decoded, go through the network, and lie in the cache."""
 
 from __future__ import annotations
 

@@ -1,18 +1,17 @@
-"""Ready-made features as embeddings, without an encoder."""
+"""Ready-made features → a modality's files. No encoder has a part in it."""
 
 from __future__ import annotations
 
 import logging
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.catalogue.embeddings import write_embeddings
+from pipeline.catalogue.embeddings import Target, write_embeddings
 from pipeline.catalogue.ready_made import provenance, read_features
-from pipeline.encoding.failures import write_failures
 from pipeline.encoding.manifest import Item
+from pipeline.encoding.outputs import versions, write_failures
 from pipeline.files import InputError, sha256_of
 
 log = logging.getLogger("features")
@@ -21,19 +20,19 @@ STEP = 65_536  # rows that are looked at together
 
 
 def take_features(
-    modality: str,
-    items: list[Item],
-    manifest: dict[str, str],
-    dataset: Path,
-    embeddings: Path,
-    failures: Path,
+    modality: str, items: list[Item], manifest: dict[str, str], dataset: Path, target: Target
 ) -> None:
-    """Write ready-made features as embeddings; a row that is not finite counts as a failure.
+    """Write the features of `items` to `target`; a row that is not finite counts as missing.
 
     Args:
-        items: those that have the modality; `source` is the row in the file.
-        manifest: its schema's metadata, which names the file and its sha256.
-        embeddings, failures: the files to write.
+        modality: the name that the files' metadata gives.
+        items: sorted by id; each one's `source` is its row in the file of features.
+        manifest: `features`, that file's path relative to the dataset, and `features_sha256`.
+        dataset: the folder of the catalogue.
+        target: where the embeddings and the failures go.
+
+    Raises:
+        InputError: the file of features is not what the manifest was made from.
     """
     name, sha256 = manifest["features"], manifest["features_sha256"]
     path = dataset / name
@@ -50,7 +49,7 @@ def take_features(
     finite = [np.isfinite(rows(items[i : i + STEP])).all(1) for i in steps]
     mask = np.concatenate([np.empty(0, bool), *finite])
     good = [item for item, ok in zip(items, mask, strict=True) if ok]
-    failed = [
+    failures = [
         (Item(item.item_id, f"{name}, row {item.source}", ""), "a value is not finite")
         for item, ok in zip(items, mask, strict=True)
         if not ok
@@ -60,12 +59,12 @@ def take_features(
         "width": str(width),
         "count": str(len(good)),
     }
-    metadata |= {"library:pyarrow": version("pyarrow")}
-    write_failures(failures, failed)
+    write_failures(target.failures, failures)
     write_embeddings(
-        embeddings, [item.item_id for item in good], lambda part: rows(good[part]), width, metadata
-    )
+        target.embeddings, [item.item_id for item in good],
+        lambda part: rows(good[part]), width, metadata | versions("pyarrow"),
+    )  # fmt: skip
     log.info(
         "%s: %d items have ready-made features (%s, width %d), %d rows are not finite",
-        modality, len(good), name, width, len(failed),
+        modality, len(good), name, width, len(failures),
     )  # fmt: skip

@@ -25,9 +25,10 @@ MEMORY = 4 << 30  # bytes that a worker may take for an item
 NICENESS = 19  # the network goes first: decoding is ahead of it anyway
 RENEWED = 1000  # items after which a worker is replaced
 START = 300.0  # seconds that a worker's imports may take
-# Imported once, by the server that every worker is forked from.
+# Imported once, by the server that every worker is forked from: what decoders import when they
+# are first called, and what the stage imports, whose module every worker runs again.
 PRELOADED = ("torch", "torchvision.transforms.v2", "torchaudio.functional", "PIL.Image", "av",
-             "decord", "pipeline.encoding.vectors", "pipeline.params")  # fmt: skip
+             "decord", "pipeline.encoding.raw_media", "pipeline.encoding.ready_made")  # fmt: skip
 
 
 class Worker:

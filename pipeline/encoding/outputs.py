@@ -1,0 +1,48 @@
+"""The items that could not be encoded, and the versions of what encoded the others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.encoding.manifest import Item
+from pipeline.files import InputError, write_csv
+
+SHOWN = 3  # reasons in an error message
+
+Failure = tuple[Item, str]  # an item that could not be encoded, and why
+
+
+def write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    """Write item_id, source and reason of every item that failed, in the order given."""
+    columns = {
+        "item_id": [item.item_id for item, _ in failures],
+        "source": [item.source for item, _ in failures],
+        "reason": [reason for _, reason in failures],
+    }
+    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    write_csv(path, table)
+
+
+def refuse_failures(
+    modality: str, items: int, failures: Sequence[Failure], most: float, path: Path
+) -> None:
+    """InputError if more than the share `most` of the items failed; it names `path`."""
+    if len(failures) <= most * items:
+        return
+    common = Counter(reason for _, reason in failures).most_common(SHOWN)
+    raise InputError(
+        f"{modality}: {len(failures)} of {items} items could not be encoded, more than "
+        f"encode.{modality}.max_failures: {most:g} allows: "
+        + "; ".join(f"{reason} ({count})" for reason, count in common)
+        + f". {path} has them all"
+    )
+
+
+def versions(*libraries: str) -> dict[str, str]:
+    """The versions of installed distributions, as an embedding file's metadata names them."""
+    return {f"library:{name}": version(name) for name in libraries}

@@ -1,0 +1,100 @@
+"""Raw media → a modality's files, by way of the cache: only new content meets the network."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+
+from encoders.base import Encoder
+from encoders.weights import Found
+from pipeline.catalogue.embeddings import Target, write_embeddings
+from pipeline.device import resolve_device, resolve_precision
+from pipeline.encoding.batches import batches_of, missing_of
+from pipeline.encoding.filling import fill
+from pipeline.encoding.manifest import Item
+from pipeline.encoding.outputs import refuse_failures, versions, write_failures
+from pipeline.encoding.vectors import VectorCache, cache_path, fingerprint
+from pipeline.fingerprint import code_sha256
+from pipeline.params import Params
+
+log = logging.getLogger("encode")
+
+# What these bring, weights and a precision, is in a vector's fingerprint itself.
+HASHED_ANYHOW = ("encoders.download", "encoders.precision")
+
+
+def encode_items(items: list[Item], cls: type[Encoder], params: Params, target: Target) -> None:
+    """Fill the cache with what is new, then write `target` from it.
+
+    Raises:
+        WeightsError: `params.weights` cannot be used.
+        InputError: neither can device or precision, or too many items failed.
+    """
+    started = time.monotonic()
+    modality = cls.modality
+    entry = params.encode[modality]
+    device = resolve_device(params.device)
+    precision = resolve_precision(entry.precision, device, f"encode.{modality}.precision")
+    found = cls.find(params.weights)
+    load = functools.cache(lambda: cls(params.weights, device, precision))
+    metadata = cls.description() | {"device": device, "precision": precision}
+    metadata |= versions(*cls.libraries)
+    print_ = fingerprint_of(cls, found, metadata)
+    batches = batches_of(items, cls.takes_text, entry.batch_size)
+    contents = list({item.sha256: None for item in items if item.sha256})
+    with VectorCache(cache_path(cls.name, print_), cls.width) as cache:
+        todo = missing_of(batches, cache.present(contents))
+        reasons = fill(cache, todo, cls, load, Path(params.dataset), entry.time_limit)
+        # Seeded weights have no file to hash: what they are is known once they were drawn.
+        digest = found.sha256 or cache.noted("weights_sha256")
+        if not digest:
+            digest = load().loaded.sha256
+            cache.note("weights_sha256", digest)
+        cached = cache.present(contents)
+        good = [item for item in items if item.sha256 in cached]
+        failures = [
+            (item, reasons[item.sha256 or item.item_id])
+            for item in items
+            if item.sha256 not in cached
+        ]
+        write_failures(target.failures, failures)
+        refuse_failures(modality, len(items), failures, entry.max_failures, target.failures)
+        metadata |= {
+            "weights": found.source,
+            "weights_sha256": digest,
+            "revision": found.revision,
+            "fingerprint": print_,
+            "count": str(len(good)),
+        } | versions("pyarrow")
+        write_embeddings(
+            target.embeddings,
+            [item.item_id for item in good],
+            lambda part: cache.get([item.sha256 for item in good[part]]),
+            cls.width,
+            metadata,
+        )
+    log.info(
+        "%s: %d items by %s (weights: %s): %d encoded now, %d failures, %.1f s",
+        modality, len(good), cls.name, found.source, sum(map(len, todo)) - len(reasons),
+        len(failures), time.monotonic() - started,
+    )  # fmt: skip
+
+
+def encode_nothing(cls: type[Encoder], target: Target) -> None:
+    """Write empty files for a catalogue without the modality; no weights are looked for."""
+    nothing = np.empty((0, cls.width), np.float32)
+    metadata = cls.description() | {"count": "0"} | versions(*cls.libraries, "pyarrow")
+    write_failures(target.failures, [])
+    write_embeddings(target.embeddings, [], lambda _: nothing, cls.width, metadata)
+    log.info("%s: no item has it", cls.modality)
+
+
+def fingerprint_of(cls: type[Encoder], found: Found, metadata: dict[str, str]) -> str:
+    """Of all that changes a vector: weights, the encoder's code, and what `metadata` describes."""
+    weights = {"weights_sha256": found.sha256 or found.source}
+    code = {"code": code_sha256(cls.__module__, apart_from=HASHED_ANYHOW)}
+    return fingerprint(metadata | weights | code)
