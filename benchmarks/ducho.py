@@ -23,8 +23,8 @@ from benchmarks import material
 from benchmarks.encode import project, seconds
 from encoders import encoder_class
 from encoders.minilm import MiniLM
-from pipeline import params, paths
-from pipeline.device import keep_freed_memory
+from pipeline.common import params, paths
+from pipeline.common.device import reuse_freed_memory
 from pipeline.encoding.batches import batches_of
 from pipeline.encoding.filling import fill
 from pipeline.encoding.manifest import read_manifest
@@ -75,7 +75,7 @@ def show(modality: str, count: int, us: float, them: float) -> None:
 def main() -> None:
     if not sys.argv[1:]:
         sys.exit(__doc__)
-    keep_freed_memory()  # for both sides, as the stage does
+    reuse_freed_memory()  # for both sides, as the stage does
     sys.path.insert(0, sys.argv[1])
     n_texts, n_images = (int(n) for n in (*sys.argv[2:], *("1000", "96")[len(sys.argv) - 2 :]))
     tensorflow = ModuleType("tensorflow")

@@ -27,8 +27,8 @@ import numpy as np
 from benchmarks import material
 from encoders import encoder_class
 from encoders.base import PartsEncoder
-from pipeline import params, paths
-from pipeline.device import keep_freed_memory
+from pipeline.common import params, paths
+from pipeline.common.device import reuse_freed_memory
 from pipeline.encoding.batches import batches_of
 from pipeline.encoding.filling import fill
 from pipeline.encoding.manifest import read_manifest
@@ -166,7 +166,8 @@ def unchanged(modality: str, count: int) -> None:
 
 MEMORY = """
 import resource
-from pipeline import encode, params
+from pipeline import encode
+from pipeline.common import params
 from benchmarks.tiny import TinyViT
 if __name__ == "__main__":
     encode.encoder_class = lambda name: TinyViT
@@ -247,7 +248,7 @@ def precision() -> None:
 
 
 def main() -> None:
-    keep_freed_memory()  # for both sides, as the stage does
+    reuse_freed_memory()  # for both sides, as the stage does
     match sys.argv[1:]:
         case ["bare", name, *count]:
             bare(name, int(count[0]) if count else 64)

@@ -26,8 +26,8 @@ from PIL import Image
 from benchmarks import material
 from benchmarks.tiny import TINY
 from pipeline import encode as stage
-from pipeline import params, paths
 from pipeline.catalogue.embeddings import read_embeddings
+from pipeline.common import params, paths
 from pipeline.prepare import prepare
 
 ROOT = Path(__file__).parents[1]

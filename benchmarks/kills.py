@@ -19,7 +19,7 @@ from benchmarks.encode import ROOT, project
 from benchmarks.material import photographs
 from benchmarks.tiny import TinyViT
 from pipeline import encode as stage
-from pipeline import params, paths
+from pipeline.common import params, paths
 
 IMAGES = 120
 

@@ -32,7 +32,7 @@ from model.interactions import Interactions
 from model.metrics import evaluate
 from model.sampling import Batch, BatchSampler
 from model.sparse import product
-from pipeline.device import keep_freed_memory
+from pipeline.common.device import reuse_freed_memory
 
 LAYERS = 3
 
@@ -284,7 +284,7 @@ def growth_command(edges: int) -> None:
 
 def main() -> None:
     torch.set_num_threads(2)
-    keep_freed_memory()
+    reuse_freed_memory()
     command, *words = sys.argv[1:]
     arguments = [int(word) if word.isdigit() else word for word in words]
     {

@@ -15,18 +15,20 @@ def normalized_graph(
     The bipartite adjacency is Â = [[0, R̂], [R̂^T, 0]]: symmetric, no self-loops; users and items
     without edges have empty rows.
     """
-    of_users, of_items = degrees(train)
-    values = of_users[train.users] ** -user_exponent * of_items[train.items] ** -item_exponent
+    user_degrees, item_degrees = degrees(train)
+    values = (
+        user_degrees[train.users] ** -user_exponent * item_degrees[train.items] ** -item_exponent
+    )
     return SparseMatrix(pattern_of(train), values.float())
 
 
 def mean_graphs(train: Interactions) -> tuple[SparseMatrix, SparseMatrix]:
     """The means over neighbours: D_U^-1 R (U, I) and D_I^-1 R^T (I, U)."""
-    of_users, of_items = degrees(train)
+    user_degrees, item_degrees = degrees(train)
     pattern = pattern_of(train)
     return (
-        SparseMatrix(pattern, of_users[train.users].reciprocal().float()),
-        SparseMatrix(pattern.T, of_items[train.items].reciprocal().float()[pattern.order]),
+        SparseMatrix(pattern, user_degrees[train.users].reciprocal().float()),
+        SparseMatrix(pattern.T, item_degrees[train.items].reciprocal().float()[pattern.order]),
     )
 
 
@@ -37,5 +39,5 @@ def pattern_of(train: Interactions) -> Pattern:
 
 def degrees(train: Interactions) -> tuple[Tensor, Tensor]:
     """(U,) and (I,) float64."""
-    of_items = torch.bincount(train.items, minlength=train.n_items)
-    return train.degrees().double(), of_items.double()
+    item_degrees = torch.bincount(train.items, minlength=train.n_items)
+    return train.degrees().double(), item_degrees.double()

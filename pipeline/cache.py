@@ -6,8 +6,9 @@ python -m pipeline.cache prune    # drop what the present workspace does not use
 
 import sys
 
-from pipeline.files import InputError, run
-from pipeline.kept import prune, show
+from pipeline.common.command import run_stage
+from pipeline.common.files import InputError
+from pipeline.experiments.kept import prune, show
 
 
 def main() -> None:
@@ -21,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -18,14 +18,15 @@ from pathlib import Path
 
 from encoders import encoder_class, modalities
 from encoders.weights import WeightsError
-from pipeline import paths
 from pipeline.catalogue.embeddings import Target
-from pipeline.device import keep_freed_memory
+from pipeline.common import paths
+from pipeline.common.command import run_stage
+from pipeline.common.device import reuse_freed_memory
+from pipeline.common.files import InputError
+from pipeline.common.params import Params, load
 from pipeline.encoding.manifest import read_manifest
 from pipeline.encoding.raw_media import encode_items, encode_nothing
 from pipeline.encoding.ready_made import take_features
-from pipeline.files import InputError, run
-from pipeline.params import Params, load
 
 
 def encode_modality(modality: str, params: Params) -> None:
@@ -47,9 +48,9 @@ def encode_modality(modality: str, params: Params) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.encode")
     parser.add_argument("modality", choices=modalities())
-    keep_freed_memory()
+    reuse_freed_memory()
     encode_modality(parser.parse_args().modality, load())
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -14,16 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from encoders import modalities
-from pipeline import paths
 from pipeline.catalogue.embeddings import Target
 from pipeline.catalogue.manifests import manifest
 from pipeline.catalogue.raw import read_interactions, read_items
 from pipeline.catalogue.ready_made import modalities_without_encoder
 from pipeline.catalogue.splits import split_interactions
+from pipeline.common import paths
+from pipeline.common.command import run_stage
+from pipeline.common.files import InputError, atomic_write, write_parquet
+from pipeline.common.params import Prepare, load
 from pipeline.encoding.manifest import items_of
 from pipeline.encoding.ready_made import take_features
-from pipeline.files import InputError, atomic_write, run, write_parquet
-from pipeline.params import Prepare, load
 
 log = logging.getLogger("prepare")
 
@@ -46,10 +47,10 @@ def prepare(dataset: Path, params: Prepare) -> None:
     for modality, table in manifests.items():
         write_parquet(paths.manifest_path(modality), table)
     shutil.rmtree(paths.FEATURES, ignore_errors=True)
-    paths.FEATURES.mkdir(parents=True)
     for modality, table in others.items():
         chosen, metadata = items_of(table)
         take_features(modality, chosen, metadata, dataset, Target.ready_made(modality))
+    atomic_write(paths.FEATURES_LIST, json.dumps(list(others)) + "\n")
     # What stays of the items is what describes them; their content is in the manifests.
     content = [name for name in modalities() if name in items.column_names]
     write_parquet(paths.ITEMS, items.drop_columns(content))
@@ -85,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

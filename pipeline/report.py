@@ -11,11 +11,12 @@ import logging
 
 import pyarrow.parquet as pq
 
-from pipeline import paths
 from pipeline.catalogue.embeddings import all_embeddings
+from pipeline.common import paths
+from pipeline.common.command import run_stage
+from pipeline.common.files import atomic_folder, atomic_write, read_table, write_csv
+from pipeline.common.params import PARAMS, load, read_yaml
 from pipeline.experiments.results import Study, read_rows
-from pipeline.files import atomic_folder, atomic_write, read_table, run, write_csv
-from pipeline.params import PARAMS, load, read_yaml
 from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.pages import render
 from pipeline.reporting.sections import Report, build
@@ -73,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

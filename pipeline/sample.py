@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pipeline import params
-from pipeline.files import InputError, atomic_folder, run
-from pipeline.paths import SAMPLE
+from pipeline.common import params
+from pipeline.common.command import run_stage
+from pipeline.common.files import InputError, atomic_folder
+from pipeline.common.paths import SAMPLE
 from pipeline.synthetic.items import capacity, draw_items
 from pipeline.synthetic.media import FOLDERS, media_path, save_media
 from pipeline.synthetic.tastes import draw_interactions
@@ -112,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -15,13 +15,14 @@ from tqdm import tqdm
 
 from model.metrics import SELECTION
 from model.systems import SYSTEMS
-from pipeline import paths
-from pipeline.device import keep_freed_memory
+from pipeline.catalogue.workspace import Workspace
+from pipeline.common import paths
+from pipeline.common.command import run_stage
+from pipeline.common.device import reuse_freed_memory
+from pipeline.common.files import InputError
+from pipeline.common.params import load
 from pipeline.experiments.cells import Experiment, cell_of, grid_of
 from pipeline.experiments.results import Study
-from pipeline.files import InputError, run
-from pipeline.params import load
-from pipeline.workspace import Workspace
 
 log = logging.getLogger("study")
 
@@ -31,7 +32,7 @@ def main() -> None:
     if len(sys.argv) != 2 or sys.argv[1] not in SYSTEMS:
         raise InputError(f"usage: python -m pipeline.study {{{','.join(SYSTEMS)}}}")
     system = sys.argv[1]
-    keep_freed_memory()
+    reuse_freed_memory()
     workspace = Workspace()
     if unread := params.unread(system):
         log.info("%s does not read %s", system, ", ".join(unread))
@@ -55,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

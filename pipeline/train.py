@@ -14,20 +14,21 @@ import logging
 from safetensors.torch import save
 
 from model.metrics import SELECTION
-from pipeline import paths
-from pipeline.device import keep_freed_memory
+from pipeline.catalogue.workspace import Workspace
+from pipeline.common import paths
+from pipeline.common.command import run_stage
+from pipeline.common.device import reuse_freed_memory
+from pipeline.common.files import atomic_write
+from pipeline.common.params import load
 from pipeline.experiments.cells import Experiment, cell_of
 from pipeline.experiments.results import RESULT, headlines, write_rows
-from pipeline.files import atomic_write, run
-from pipeline.params import load
-from pipeline.workspace import Workspace
 
 log = logging.getLogger("train")
 
 
 def main() -> None:
     params = load()
-    keep_freed_memory()
+    reuse_freed_memory()
     if unread := params.unread(params.fusion):
         log.info("%s does not read %s", params.fusion, ", ".join(unread))
     workspace = Workspace()
@@ -72,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.files import (
+from pipeline.common.command import run_stage
+from pipeline.common.files import (
     InputError,
     atomic_folder,
     atomic_path,
     atomic_write,
     read_table,
-    run,
     sha256_of,
 )
 
@@ -45,7 +45,7 @@ def test_half_a_file_is_never_seen(writer: str, killed: bool, tmp_path: Path) ->
     path.write_text("old")
     code = (
         "import resource, signal, sys\nfrom pathlib import Path\n"
-        "import numpy as np, pyarrow as pa\nfrom pipeline import files\n"
+        "import numpy as np, pyarrow as pa\nfrom pipeline.common import files\n"
         "from pipeline.catalogue import embeddings\n"
         "vectors = np.random.default_rng(0).normal(size=(500, 20)).astype('f4')\n"
         "ids = [f'{i:04}' for i in range(500)]\n"
@@ -124,7 +124,7 @@ def test_a_folder_whose_writer_dies_stays(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/a").write_text("old")
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom pipeline.files import *\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom pipeline.common.files import *\n"
         "with atomic_folder(Path(sys.argv[1])) as temporary:\n"
         "    (temporary / 'a').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -185,8 +185,8 @@ def test_only_the_users_errors_are_short() -> None:
         raise InputError("params.yaml: x is not valid")
 
     with pytest.raises(SystemExit) as caught:
-        run(wrong)
+        run_stage(wrong)
     assert caught.value.code == "error: params.yaml: x is not valid"  # and exit code 1
     with pytest.raises(ZeroDivisionError):
-        run(lambda: print(1 / 0))
-    run(lambda: None)
+        run_stage(lambda: print(1 / 0))
+    run_stage(lambda: None)

@@ -17,12 +17,12 @@ from safetensors.numpy import save_file
 
 from pipeline import cache as cli
 from pipeline import encode as stage
-from pipeline import params, paths
 from pipeline.catalogue.embeddings import read_embeddings
+from pipeline.common import params, paths
+from pipeline.common.files import InputError
 from pipeline.encoding import outputs, raw_media
 from pipeline.encoding.vectors import VectorCache, fingerprint
-from pipeline.files import InputError
-from pipeline.kept import prune
+from pipeline.experiments.kept import prune
 from pipeline.prepare import prepare
 
 ROOT = Path(__file__).parents[1]
@@ -287,7 +287,8 @@ def test_a_killed_run_loses_nothing_and_ends_the_same(project: Project) -> None:
     rng = np.random.default_rng(0)
     script = (
         "from dataclasses import replace\nfrom pathlib import Path\n"
-        "from colour_encoder import Colour\nfrom pipeline import encode, params\n"
+        "from colour_encoder import Colour\nfrom pipeline import encode\n"
+        "from pipeline.common import params\n"
         f"p = params.load(Path({str(ROOT / 'params.yaml')!r}))\n"
         "e = p.encode | {'image': replace(p.encode['image'], batch_size=4)}\n"
         "p = replace(p, dataset='raw', device='cpu', encode=e)\n"

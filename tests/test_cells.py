@@ -20,14 +20,15 @@ from model.experiment import build, evaluate_splits, system_class
 from model.metrics import SELECTION
 from model.system import Run
 from model.systems import SYSTEMS, module_of, options_class
-from pipeline import params as stage_params
-from pipeline import paths, study, train
+from pipeline import study, train
 from pipeline.catalogue.embeddings import read_embeddings, write_embeddings
+from pipeline.catalogue.workspace import Workspace
+from pipeline.common import params as stage_params
+from pipeline.common import paths
+from pipeline.common.files import InputError
+from pipeline.common.fingerprint import closure
 from pipeline.experiments import cells, checkpoint
 from pipeline.experiments.cells import Experiment, cell_of, grid_of
-from pipeline.files import InputError
-from pipeline.fingerprint import closure
-from pipeline.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 
@@ -470,9 +471,9 @@ def test_nothing_to_fit_imports_no_torch(here: Path) -> None:
     cell_of(Experiment.of(whole, "ease", None, None), Workspace())
     code = (
         "import sys\n"
-        "from pipeline import params\n"
+        "from pipeline.common import params\n"
         "from pipeline.experiments.cells import Experiment, cell_of\n"
-        "from pipeline.workspace import Workspace\n"
+        "from pipeline.catalogue.workspace import Workspace\n"
         f"whole = params.load(params.Path({str(ROOT / 'params.yaml')!r}))\n"
         "cell = cell_of(Experiment.of(whole, 'ease', None, None), Workspace())\n"
         "print(cell.results[0]['value'], cell.fresh, 'torch' in sys.modules)\n"

@@ -83,7 +83,7 @@ from pathlib import Path
 from pipeline.experiments import checkpoint
 from small import small_experiment, write_workspace
 from pipeline.experiments.cells import cell_of
-from pipeline.workspace import Workspace
+from pipeline.catalogue.workspace import Workspace
 checkpoint.SECONDS_BETWEEN = 0.0
 old = checkpoint.Checkpoint.load
 def load(self):

@@ -12,8 +12,8 @@ from dvc.repo import Repo
 
 from encoders import encoder_classes
 from model.systems import SYSTEMS
-from pipeline.files import InputError
-from pipeline.params import load
+from pipeline.common.files import InputError
+from pipeline.common.params import load
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"encoders", "model", "pipeline"}

@@ -19,15 +19,15 @@ from torch import nn
 from encoders.base import PartsEncoder
 from encoders.media import MediaError
 from encoders.media.image import read_image
-from pipeline import device, params, paths
 from pipeline import encode as stage
 from pipeline.catalogue.embeddings import read_embeddings, schema, write_embeddings
 from pipeline.catalogue.manifests import media_sha256
+from pipeline.common import device, params, paths
+from pipeline.common.files import InputError
 from pipeline.encoding.batches import batches_of, missing_of
 from pipeline.encoding.decoding import AHEAD, ahead, locate
 from pipeline.encoding.manifest import Item
 from pipeline.encoding.outputs import refuse_failures
-from pipeline.files import InputError
 
 ROOT = Path(__file__).parents[1]
 

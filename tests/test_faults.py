@@ -22,8 +22,8 @@ from encoders.media import MediaError
 from encoders.media.image import read_image
 from encoders.media.video import read_video
 from pipeline import encode as stage
-from pipeline import params, paths
 from pipeline.catalogue.embeddings import read_embeddings
+from pipeline.common import params, paths
 from pipeline.prepare import prepare
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import files
-from pipeline.files import InputError, find_table, read_table, write_csv, write_parquet
+from pipeline.common import files
+from pipeline.common.command import run_stage
+from pipeline.common.files import InputError, find_table, read_table, write_csv, write_parquet
 
 TYPES = {"item_id": pa.string(), "timestamp": pa.float64()}
 
@@ -159,10 +160,10 @@ def raising(error: Exception) -> Callable[[], None]:
 
 def test_what_the_user_got_wrong_ends_with_one_message() -> None:
     with pytest.raises(SystemExit) as error:
-        files.run(raising(InputError("layers: -1")))
+        run_stage(raising(InputError("layers: -1")))
     assert error.value.code == "error: layers: -1"  # Python prints it and exits with 1
     with pytest.raises(ValueError, match="ours"):
-        files.run(raising(ValueError("ours")))
+        run_stage(raising(ValueError("ours")))
     done: list[int] = []
-    files.run(lambda: done.append(1))
+    run_stage(lambda: done.append(1))
     assert done == [1]

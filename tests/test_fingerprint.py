@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import fingerprint
-from pipeline.fingerprint import closure, code_sha256, digest
+from pipeline.common import fingerprint
+from pipeline.common.fingerprint import closure, code_sha256, digest
 
 BASE = '''
 """A module."""
@@ -114,7 +114,10 @@ def test_closure_follows_imports_of_every_form(project, tmp_path: Path) -> None:
 
 def test_every_process_gives_the_same_hash() -> None:
     """Sets of constants, too: their order differs from process to process."""
-    code = "import pipeline.fingerprint as f; print(f.code_sha256('encoders.vit', 'model.fusion'))"
+    code = (
+        "from pipeline.common.fingerprint import code_sha256\n"
+        "print(code_sha256('encoders.vit', 'model.fusion'))"
+    )
     root = Path(__file__).parents[1]
     printed = {
         subprocess.run(

@@ -6,10 +6,10 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import paths
-from pipeline.files import InputError
+from pipeline.common import paths
+from pipeline.common.files import InputError
+from pipeline.common.params import Prepare
 from pipeline.importers import lightgcn
-from pipeline.params import Prepare
 from pipeline.prepare import prepare
 
 

@@ -13,8 +13,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from model.systems import options_class
-from pipeline.files import InputError
-from pipeline.params import Params, load
+from pipeline.common.files import InputError
+from pipeline.common.params import Params, load
 
 REPOSITORY = Path(__file__).parents[1]
 YAML_1_2 = YAML(typ="safe", pure=True)

@@ -106,9 +106,9 @@ STUDY = ["study@frozen", "study@none"]
 FIT = ["train", *STUDY]
 EVERYTHING = ["sample", "prepare", *ENCODE, *FIT, "report"]
 EDITS = {
-    "pipeline/files.py": EVERYTHING,
-    "pipeline/params.py": EVERYTHING,
-    "pipeline/paths.py": EVERYTHING,
+    "pipeline/common/files.py": EVERYTHING,
+    "pipeline/common/params.py": EVERYTHING,
+    "pipeline/common/paths.py": EVERYTHING,
     "encoders/__init__.py": EVERYTHING,
     "model/config.py": EVERYTHING,
     "model/systems/__init__.py": EVERYTHING,
@@ -119,9 +119,9 @@ EDITS = {
     "pipeline/catalogue/raw.py": ["prepare"],
     "pipeline/catalogue/embeddings.py": [*ENCODE, *FIT],
     "pipeline/catalogue/ready_made.py": ["prepare", *ENCODE],
-    "pipeline/device.py": [*ENCODE, *FIT],
+    "pipeline/common/device.py": [*ENCODE, *FIT],
     "pipeline/experiments/results.py": [*FIT, "report"],
-    "pipeline/fingerprint.py": [*ENCODE, *FIT],
+    "pipeline/common/fingerprint.py": [*ENCODE, *FIT],
     "pipeline/encoding/workers.py": ENCODE,
     "encoders/clip.py": ["prepare", *ENCODE],
     "encoders/media/audio.py": ["prepare", *ENCODE],

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import paths
 from pipeline.catalogue.splits import split_by_user
-from pipeline.files import InputError
-from pipeline.params import Prepare
+from pipeline.common import paths
+from pipeline.common.files import InputError
+from pipeline.common.params import Prepare
 from pipeline.prepare import prepare
 
 PARAMS = Prepare(seed=0, split="random", validation=0.2, test=0.2)
@@ -192,7 +192,7 @@ def test_the_order_of_the_file_changes_nothing(catalogue: Path) -> None:
         (catalogue / "items.csv").write_text("\n".join([header, *items[::-1]]))
         prepare(catalogue, PARAMS)
         written.append({p: p.read_bytes() for p in paths.PREPARED.rglob("*.*")})
-    assert len(written[0]) == 10 and written[0] == written[1]
+    assert len(written[0]) == 11 and written[0] == written[1]
 
 
 def test_same_seed_same_bytes(catalogue: Path) -> None:

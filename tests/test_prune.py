@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from small import write_workspace
 
-from pipeline import kept, params, paths
+from pipeline.catalogue.workspace import Workspace
+from pipeline.common import params, paths
+from pipeline.experiments import kept
 from pipeline.experiments.cells import Experiment, cell_of, cell_path, fit_path
-from pipeline.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import encode as stage
-from pipeline import params, paths
 from pipeline.catalogue.embeddings import Target, read_embeddings
 from pipeline.catalogue.ready_made import read_features
+from pipeline.common import params, paths
+from pipeline.common.files import InputError, sha256_of
 from pipeline.encoding import ready_made
 from pipeline.encoding.manifest import Item
-from pipeline.files import InputError, sha256_of
 from pipeline.prepare import prepare
 
 ROOT = Path(__file__).parents[1]

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from scipy import stats
 
 from pipeline import sample as stage
-from pipeline.files import InputError
-from pipeline.params import load
+from pipeline.common.files import InputError
+from pipeline.common.params import load
 from pipeline.sample import write_sample
 from pipeline.synthetic.topics import TOPICS
 

@@ -18,11 +18,11 @@ from PIL import Image
 from benchmarks.tiny import Trap
 from encoders.media import MediaError
 from pipeline import encode as stage
-from pipeline import params, paths
 from pipeline.catalogue.embeddings import read_embeddings
+from pipeline.common import params, paths
+from pipeline.common.files import InputError
 from pipeline.encoding import workers
 from pipeline.encoding.workers import Pool, Worker
-from pipeline.files import InputError
 from pipeline.prepare import prepare
 
 ROOT = Path(__file__).parents[1]

@@ -87,9 +87,9 @@ def bm25(x: sparse.csr_matrix, k1: float, b: float) -> sparse.csr_matrix:
 
     (k1 + 1) / (k1 (1 - b + b n_i / mean n) + 1) · (ln I - ln(1 + n_u)), as `implicit` has them.
     """
-    of_items, of_users = np.asarray(x.sum(0)).ravel(), np.asarray(x.sum(1)).ravel()
-    length = 1 - b + b * of_items / of_items.mean()
-    rarity = np.log(x.shape[1]) - np.log1p(of_users)
+    item_degrees, user_degrees = np.asarray(x.sum(0)).ravel(), np.asarray(x.sum(1)).ravel()
+    length = 1 - b + b * item_degrees / item_degrees.mean()
+    rarity = np.log(x.shape[1]) - np.log1p(user_degrees)
     return sparse.diags(rarity) @ x @ sparse.diags((k1 + 1) / (k1 * length + 1))
 
 

@@ -57,16 +57,18 @@ class Lattice(EmbeddingSystem):
         self.options = config.options
         self.user_embedding = xavier_table(self.n_users, config.train.dimension)
         self.item_embedding = xavier_table(self.n_items, config.train.dimension)
-        of_users, of_items = degrees(catalogue.train)
+        user_degrees, item_degrees = degrees(catalogue.train)
         pattern = pattern_of(catalogue.train)
         users, items = catalogue.train.users, catalogue.train.items
         # D^-1 of the graph with self-loops.
-        self.of_items = SparseMatrix(pattern, (1 / (of_users + 1))[users].float())
-        self.of_users = SparseMatrix(pattern.T, (1 / (of_items + 1))[items].float()[pattern.order])
+        user_scale = (1 / (user_degrees + 1)).float()
+        item_scale = (1 / (item_degrees + 1)).float()
+        self.items_to_users = SparseMatrix(pattern, user_scale[users])
+        self.users_to_items = SparseMatrix(pattern.T, item_scale[items][pattern.order])
         self.user_loop: Tensor
         self.item_loop: Tensor
-        self.register_buffer("user_loop", (1 / (of_users + 1)).float()[:, None], persistent=False)
-        self.register_buffer("item_loop", (1 / (of_items + 1)).float()[:, None], persistent=False)
+        self.register_buffer("user_loop", user_scale[:, None], persistent=False)
+        self.register_buffer("item_loop", item_scale[:, None], persistent=False)
 
         missing = config.train.missing
         self.counted: Tensor  # (n, I, 1)
@@ -119,16 +121,19 @@ class Lattice(EmbeddingSystem):
         i: Tensor = self.item_embedding
         users, items = [u], [i]
         for _ in range(self.options.layers):
-            u, i = self.of_items(i) + self.user_loop * u, self.of_users(u) + self.item_loop * i
+            u, i = (
+                self.items_to_users(i) + self.user_loop * u,
+                self.users_to_items(u) + self.item_loop * i,
+            )
             users.append(u)
             items.append(i)
         return torch.stack(users).mean(0), torch.stack(items).mean(0)
 
     def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
         """strength/2 (||u||^2 + ||p||^2 + ||n||^2) of the final embeddings, a mean over triples."""
-        of_items = F.embedding(batch.items, embeddings.items).square().sum((0, 2))  # (1 + n,)
+        item_squares = F.embedding(batch.items, embeddings.items).square().sum((0, 2))  # (1 + n,)
         squares = F.embedding(batch.users, embeddings.users).square().sum()
-        squares = squares + of_items[0] + of_items[1:].mean()
+        squares = squares + item_squares[0] + item_squares[1:].mean()
         return self.options.regularization * squares / (2 * len(batch))
 
     def begin_epoch(self) -> None:

@@ -49,14 +49,14 @@ class Mmgcn(EmbeddingSystem):
         d = config.train.dimension
         self.options = config.options
         missing = config.train.missing
-        of_items, of_users = mean_graphs(catalogue.train)
+        items_to_users, users_to_items = mean_graphs(catalogue.train)
         ids = nn.init.xavier_normal_(torch.empty(self.n_users + self.n_items, d))
         self.user_id, self.item_id = split_table(ids, self.n_users)
         self.networks: Sequence[_Network] = nn.ModuleList(  # type: ignore[assignment]
             _Network(
                 modality.filled(missing),
-                of_items,
-                of_users,
+                items_to_users,
+                users_to_items,
                 d,
                 self.options.layers,
                 reduced=modality.name == "image",
@@ -98,8 +98,8 @@ class _Network(nn.Module):
     def __init__(
         self,
         features: Tensor,
-        of_items: SparseMatrix,
-        of_users: SparseMatrix,
+        items_to_users: SparseMatrix,
+        users_to_items: SparseMatrix,
         dimension: int,
         layers: int,
         *,
@@ -107,12 +107,12 @@ class _Network(nn.Module):
     ) -> None:
         super().__init__()
         width = features.shape[1]
-        self.of_items, self.of_users = of_items, of_users
+        self.items_to_users, self.users_to_items = items_to_users, users_to_items
         self.features: Tensor
         self.register_buffer("features", features, persistent=False)
         self.reduce: nn.Module = nn.Linear(width, IMAGE_WIDTH) if reduced else nn.Identity()
         width = IMAGE_WIDTH if reduced else width
-        n_users = of_items.shape[0]
+        n_users = items_to_users.shape[0]
         self.preference = nn.Parameter(nn.init.xavier_normal_(torch.empty(n_users, width)))
         widths = [width] + [dimension] * (layers - 1)
         self.w = nn.ModuleList(nn.Linear(w, w, bias=False) for w in widths)
@@ -125,8 +125,8 @@ class _Network(nn.Module):
         users = F.normalize(self.preference)
         items = l2norm(self.reduce(self.features))
         for w, l, g in zip(self.w, self.l, self.g, strict=True):  # noqa: E741 (the paper's names)
-            h_users = F.leaky_relu(self.of_items(w(items)))
-            h_items = F.leaky_relu(self.of_users(w(users)))
+            h_users = F.leaky_relu(self.items_to_users(w(items)))
+            h_items = F.leaky_relu(self.users_to_items(w(users)))
             users = _combine(g, h_users, F.leaky_relu(l(users)) + user_id)
             items = _combine(g, h_items, F.leaky_relu(l(items)) + item_id)
         return users, items

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,8 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from encoders import modalities
-from pipeline import paths
-from pipeline.files import InputError, atomic_path
+from pipeline.common import paths
+from pipeline.common.files import InputError, atomic_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +48,8 @@ class Target:
 
 def all_embeddings() -> dict[str, Target]:
     """Modality → its files: first those with an encoder, then the ready-made ones by name."""
-    ready_made = sorted(path.stem for path in paths.FEATURES.glob("*.parquet"))
+    listed = paths.FEATURES_LIST
+    ready_made = json.loads(listed.read_text()) if listed.exists() else []
     return {modality: Target.encoded(modality) for modality in modalities()} | {
         modality: Target.ready_made(modality) for modality in ready_made
     }

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from encoders import takes_text
 from pipeline.catalogue.ready_made import feature_rows, find_features
-from pipeline.files import sha256_of
+from pipeline.common.files import sha256_of
 
 
 def manifest(dataset: Path, items: pa.Table, modality: str) -> pa.Table:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from encoders import modalities
-from pipeline.files import InputError, find_table, read_table
-from pipeline.paths import SPLITS
+from pipeline.common.files import InputError, find_table, read_table
+from pipeline.common.paths import SPLITS
 
 INTERACTION_TYPES = {
     "user_id": pa.string(),

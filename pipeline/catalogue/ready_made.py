@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from encoders import modalities
-from pipeline.files import InputError
+from pipeline.common.files import InputError
 
 SUFFIXES = (".parquet", ".npy")
 

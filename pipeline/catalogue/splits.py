@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.files import InputError
-from pipeline.params import Prepare
-from pipeline.paths import SPLITS
+from pipeline.common.files import InputError
+from pipeline.common.params import Prepare
+from pipeline.common.paths import SPLITS
 
 
 def split_interactions(

@@ -11,9 +11,9 @@ from typing import Any
 
 from encoders.base import Encoder
 from encoders.media import MediaError
+from pipeline.common.files import sha256_of
 from pipeline.encoding.manifest import Item
 from pipeline.encoding.workers import Pool
-from pipeline.files import sha256_of
 
 AHEAD = 2  # batches that are decoded while one is in the network
 

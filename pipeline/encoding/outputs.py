@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.common.files import InputError, write_csv
 from pipeline.encoding.manifest import Item
-from pipeline.files import InputError, write_csv
 
 SHOWN = 3  # reasons in an error message
 

@@ -12,14 +12,14 @@ import numpy as np
 from encoders.base import Encoder
 from encoders.weights import Found
 from pipeline.catalogue.embeddings import Target, write_embeddings
-from pipeline.device import resolve_device, resolve_precision
+from pipeline.common.device import resolve_device, resolve_precision
+from pipeline.common.fingerprint import code_sha256
+from pipeline.common.params import Params
 from pipeline.encoding.batches import batches_of, missing_of
 from pipeline.encoding.filling import fill
 from pipeline.encoding.manifest import Item
 from pipeline.encoding.outputs import refuse_failures, versions, write_failures
 from pipeline.encoding.vectors import VectorCache, cache_path, fingerprint
-from pipeline.fingerprint import code_sha256
-from pipeline.params import Params
 
 log = logging.getLogger("encode")
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from pipeline.catalogue.embeddings import Target, write_embeddings
 from pipeline.catalogue.ready_made import provenance, read_features
+from pipeline.common.files import InputError, sha256_of
 from pipeline.encoding.manifest import Item
 from pipeline.encoding.outputs import versions, write_failures
-from pipeline.files import InputError, sha256_of
 
 log = logging.getLogger("features")
 

@@ -13,9 +13,9 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import paths
-from pipeline.files import InputError
-from pipeline.fingerprint import digest
+from pipeline.common import paths
+from pipeline.common.files import InputError
+from pipeline.common.fingerprint import digest
 
 # What tells encodings of the same content apart; where a weights file lies does not.
 IRRELEVANT = ("license", "revision", "weights", "count")

@@ -22,13 +22,13 @@ from tqdm import tqdm
 from model.config import Config, flatten, keys_read
 from model.metrics import SELECTION, Measure
 from model.systems import module_of
-from pipeline import paths
-from pipeline.device import card, resolve_device
+from pipeline.catalogue.workspace import Workspace
+from pipeline.common import paths
+from pipeline.common.device import card, resolve_device
+from pipeline.common.files import InputError, atomic_write
+from pipeline.common.fingerprint import code_sha256, digest
+from pipeline.common.params import Params
 from pipeline.experiments.checkpoint import Checkpoint
-from pipeline.files import InputError, atomic_write
-from pipeline.fingerprint import code_sha256, digest
-from pipeline.params import Params
-from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
     from model.dataset import Dataset

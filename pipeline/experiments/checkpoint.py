@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 
-from pipeline.files import atomic_write
+from pipeline.common.files import atomic_write
 
 if TYPE_CHECKING:
     from model.system import Snapshot

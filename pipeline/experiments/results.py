@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 
 from model.metrics import SELECTION, Measure
-from pipeline.files import write_csv
+from pipeline.common.files import write_csv
 
 if TYPE_CHECKING:
     from pipeline.experiments.cells import Cell

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.files import InputError, read_table, run, write_csv
+from pipeline.common.command import run_stage
+from pipeline.common.files import InputError, read_table, write_csv
 
 log = logging.getLogger("lightgcn")
 
@@ -93,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.common.params import Params
 from pipeline.experiments.results import Row, Study
-from pipeline.params import Params
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from pipeline import paths
+from pipeline.common import paths
 from pipeline.reporting import captions
 from pipeline.reporting.captions import Figure
 from pipeline.reporting.comparisons import (

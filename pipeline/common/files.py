@@ -1,14 +1,12 @@
-"""Atomic writes, tables in three formats, and errors without a traceback."""
+"""Atomic writes, and tables in three formats."""
 
 import contextlib
 import csv
 import hashlib
-import logging
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -142,12 +140,3 @@ def sha256_of(path: Path) -> str:
     """Hexadecimal sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def run(main: Callable[[], None]) -> None:
-    """Run a stage's `main`; what the user got wrong ends it with one message, exit code 1."""
-    logging.basicConfig(format="%(name)s: %(message)s", level=logging.INFO)
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")

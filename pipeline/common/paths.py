@@ -11,7 +11,8 @@ ITEMS = PREPARED / "items.parquet"
 USERS = PREPARED / "users.parquet"
 SUMMARY = PREPARED / "summary.json"
 MANIFESTS = PREPARED / "manifests"
-FEATURES = PREPARED / "features"
+FEATURES = PREPARED / "features"  # modalities that have no encoder
+FEATURES_LIST = FEATURES / "modalities.json"
 
 WEIGHTS = Path("data/weights")
 EMBEDDINGS = Path("data/embeddings")

@@ -3,7 +3,7 @@
 import ctypes
 
 from encoders.precision import check_precision
-from pipeline.files import InputError
+from pipeline.common.files import InputError
 
 
 def resolve_device(name: str) -> str:
@@ -19,7 +19,7 @@ def resolve_device(name: str) -> str:
     return "cpu"
 
 
-def keep_freed_memory() -> None:
+def reuse_freed_memory() -> None:
     """Have glibc keep what is freed for the next tensor of the size, instead of unmapping it.
 
     Large activations are else mapped and cleared anew at every layer: a quarter of R(2+1)D's time

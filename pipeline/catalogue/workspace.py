@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import paths
 from pipeline.catalogue.embeddings import all_embeddings, read_embeddings
-from pipeline.files import InputError
+from pipeline.common import paths
+from pipeline.common.files import InputError
 
 if TYPE_CHECKING:
     from model.dataset import Dataset, Modality

@@ -25,8 +25,8 @@ from model.config import (
     keys_read,
 )
 from model.systems import SYSTEMS, options_class
-from pipeline import paths
-from pipeline.files import InputError
+from pipeline.common import paths
+from pipeline.common.files import InputError
 
 PARAMS = Path("params.yaml")
 WEIGHTS = ("bundled", "pretrained")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipeline import paths
 from pipeline.catalogue.embeddings import all_embeddings
+from pipeline.catalogue.workspace import Workspace
+from pipeline.common import paths
+from pipeline.common.params import load
 from pipeline.encoding.vectors import VectorCache, cache_path, width_of
 from pipeline.experiments.cells import Experiment, cell_path, fit_path, grid_of
-from pipeline.params import load
-from pipeline.workspace import Workspace
 
 log = logging.getLogger("cache")
 

@@ -1,0 +1,1 @@
+"""What every stage needs: paths, parameters, files, the device, fingerprints."""
