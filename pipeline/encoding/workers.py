@@ -1,7 +1,8 @@
 """Decoders in processes of their own: a file that hangs, crashes or swallows memory costs itself.
 
 A worker runs one item at a time. One that dies or overruns its time is replaced; so is one that
-has run many items, since decoders leak.
+has run many items, since decoders leak. Each has a pipe of its own: in `pebble.ProcessPool`, whose
+workers share one, a worker that dies while it is idle or answers stops all (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
