@@ -1,1 +1,1 @@
-"""Tensors in, tensors out: propagation, fusion variants, losses, sampling, fitting, metrics."""
+"""Tensors in, tensors out: propagation, systems, losses, sampling, fitting, metrics."""

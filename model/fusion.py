@@ -1,4 +1,4 @@
-"""What the late-fusion variants share: item = aggregate[e, m_1, ..., m_n] (eq. 12-13)."""
+"""What the late-fusion systems share: item = aggregate[e, m_1, ..., m_n] (eq. 12-13)."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar

@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors import safe_open
 
 REPOSITORY = Path(__file__).parents[1]
 TOPICS = ["jazz trumpet swing", "ocean reef whale", "robot circuit motor"]
@@ -278,3 +280,52 @@ def test_force_gives_the_same_bytes(clone: Clone) -> None:
     output = clone.run(f"dvc repro --force --single-item {' '.join(stages)}")
     assert stages_run(output) == stages
     assert (clone.folder / "dvc.lock").read_text() == before
+
+
+def recipes() -> dict[str, str]:
+    """README's code under "Extend it": the file that each block names → its content."""
+    text = (REPOSITORY / "README.md").read_text().split("## Extend it")[1].split("\n## ")[0]
+    blocks = re.findall(r"```(?:python|yaml)\n# (\S+?)(?:,.*)?\n(.*?)```", text, flags=re.S)
+    return dict(blocks)
+
+
+def test_the_recipes_work_as_they_stand(clone: Clone) -> None:
+    """A system, a closed form, a metric, two modalities: with README's files, and no others."""
+    found = recipes()
+    assert set(found) == {
+        "model/systems/weighted.py", "model/systems/damped.py", "model/metrics.py",
+        "encoders/lyrics.py", "params.yaml",
+    }  # fmt: skip
+    clone.run("git add -A && git commit -q --allow-empty -m before")
+    for name, content in found.items():
+        path = clone.folder / name
+        if name == "params.yaml":
+            text = path.read_text()
+            path.write_text(text.replace("encode:\n", "encode:\n" + content, 1))
+        else:
+            path.write_text((path.read_text() + "\n\n" if path.exists() else "") + content)
+    touched = clone.run("git status --short").split()[1::2]
+    assert set(touched) == set(found)
+    dataset = clone.folder / "data/raw/small"
+    header, *rows = (dataset / "items.csv").read_text().splitlines()
+    rows = [f"{row},sing of {row[-1]}" for row in rows]
+    (dataset / "items.csv").write_text("\n".join([f"{header},lyrics", *rows]) + "\n")
+    (dataset / "features").mkdir()
+    np.save(dataset / "features/genres.npy", np.eye(30, 5, dtype=np.float32))
+    set_params(clone, ["'study.systems=[none,weighted,damped]'", "'study.layers=[0]'",
+                       "fusion=weighted"])  # fmt: skip
+    clone.run("dvc repro")
+    summary = json.loads((clone.folder / "data/prepared/summary.json").read_text())
+    assert list(summary["modalities"]) == ["text", "image", "audio", "video", "lyrics", "genres"]
+    assert summary["modalities"]["genres"]["items"] == 30
+    with safe_open(clone.folder / "data/models/recommender.safetensors", "np") as file:
+        described = json.loads(file.metadata()["recommender"])
+    assert described["modalities"] == ["text", "lyrics", "genres"]
+    assert described["parameters"]["options.weight"] == 2.0
+    for system, models in {"weighted": 2, "damped": 1}.items():
+        results = (clone.folder / f"data/study/{system}/results.csv").read_text()
+        # A row for each of two splits, six metrics and four cut-offs.
+        assert len(results.splitlines()) == 1 + models * 2 * 6 * 4
+        assert results.count("hit_rate") == models * 2 * 4
+    page = (clone.folder / "reports/report.md").read_text()
+    assert all(word in page for word in ("weighted", "damped", "hit rate", "lyrics", "genres"))
