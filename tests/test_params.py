@@ -308,6 +308,7 @@ def test_lists_of_the_study(
         ({"device": "gpu"}, ["device", "auto, cpu, cuda"]),
         ({"weights": "bundeld"}, ["weights", "bundled", "pretrained"]),
         ({"train__learning_rate": 0}, ["train.learning_rate", "above 0"]),
+        ({"train__regularization": 10**400}, ["train.regularization", "a number"]),
         ({"train__reject_positives": "no"}, ["train.reject_positives", "true or false"]),
         ({"train": 3}, ["train", "mapping"]),
         ({"study__systems": []}, ["study.systems", "at least one"]),

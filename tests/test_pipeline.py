@@ -119,7 +119,7 @@ EDITS = {
     "pipeline/synthetic/motifs.py": ["sample"],
     "pipeline/prepare.py": ["prepare"],
     "pipeline/catalogue/raw.py": ["prepare"],
-    "pipeline/catalogue/embeddings.py": [*ENCODE, *FIT],
+    "pipeline/catalogue/embeddings.py": ["prepare", *ENCODE, *FIT, "report"],
     "pipeline/catalogue/ready_made.py": ["prepare", *ENCODE],
     "pipeline/common/device.py": [*ENCODE, *FIT],
     "pipeline/experiments/results.py": [*FIT, "report"],
@@ -285,7 +285,7 @@ def test_force_gives_the_same_bytes(clone: Clone) -> None:
 def recipes() -> dict[str, str]:
     """README's code under "Extend it": the file that each block names → its content."""
     text = (REPOSITORY / "README.md").read_text().split("## Extend it")[1].split("\n## ")[0]
-    blocks = re.findall(r"```(?:python|yaml)\n# (\S+?)(?:,.*)?\n(.*?)```", text, flags=re.S)
+    blocks = re.findall(r"```(?:python|yaml)\n# ([\w/.]+)[^\n]*\n(.*?)```", text, flags=re.S)
     return dict(blocks)
 
 

@@ -1,6 +1,7 @@
 """params.yaml, read and checked in one place: every key and value, before any work is done."""
 
 import difflib
+import sys
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -215,6 +216,8 @@ def _value(hint: Any, raw: Any, key: str) -> Any:
             raise _invalid(key, raw, ["each value once"])
         return values
     if hint is float and type(raw) is int:
+        if abs(raw) > sys.float_info.max:
+            raise _invalid(key, raw, [KINDS[float]])
         return float(raw)
     if type(raw) is not hint:
         raise _invalid(key, raw, [KINDS[hint]])
