@@ -21,17 +21,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from model.variants import variant_class
 from torch.nn import functional as F
 
 from model.adam import Adam
-from model.config import Config, Train
-from model.dataset import Catalogue
+from model.config import Config, SystemOptions
+from model.dataset import Catalogue, Dataset
+from model.experiment import build, system_class
 from model.fitting import Fitter
 from model.interactions import Interactions
 from model.metrics import evaluate
 from model.sampling import Batch, BatchSampler
 from model.sparse import product
+from model.system import Run, inner_product
+from model.systems import options_class
 from pipeline.common.device import reuse_freed_memory
 
 LAYERS = 3
@@ -83,17 +85,27 @@ def adjacency(train: Interactions) -> torch.Tensor:
     return torch.sparse_coo_tensor(torch.stack([rows, columns]), values, (n, n)).coalesce()
 
 
+def lightgcn(shape: Shape, dimension: int) -> Config[SystemOptions]:
+    """What LightGCN reads, at the batch size of the data set."""
+    values = {
+        "layers": LAYERS, "propagation": "bipartite", "protocol": "validated",
+        "train.dimension": dimension, "train.epochs": 500, "train.batch_size": shape.batch_size,
+        "train.learning_rate": 1e-3, "train.regularization": 1e-4, "train.loss": "bpr",
+        "train.negatives": 1, "train.reject_positives": True, "train.patience": 20,
+        "train.layer_weights": (), "train.user_exponent": 0.5, "train.item_exponent": 0.5,
+    }  # fmt: skip
+    return Config.of(options_class("none")(), values)
+
+
 Step = Callable[[int], None]
 
 
 def ours(train: Interactions, shape: Shape, dimension: int) -> Step:
     """A step as `Fitter` takes it, from a batch's edges on: negatives, pattern, Adam and all."""
-    settings = Train(dimension=dimension, batch_size=shape.batch_size)
-    config = Config(LAYERS, settings)
-    torch.manual_seed(0)
-    model = variant_class("none")(Catalogue(train), config)
+    catalogue = Catalogue(train)
+    model = build(system_class("none"), catalogue, lightgcn(shape, dimension), 0)
     nobody = Interactions.of(NOBODY, NOBODY, train.n_users, train.n_items)
-    fitter = Fitter(model, train, nobody, config, seed=0)
+    fitter = Fitter(model, Dataset(catalogue, nobody, nobody), Run())  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
     epoch = iter(())
 
@@ -246,7 +258,7 @@ def evaluation_command(dimension: int = 64) -> None:
             step(number)
         epochs.append(time.perf_counter() - start)
         start = time.perf_counter()
-        evaluate(users, items, seen=train, relevant=relevant)
+        evaluate(inner_product(users, items), seen=train, relevant=relevant)
         evaluations.append(time.perf_counter() - start)
     epoch, evaluation = statistics.median(epochs[1:]), statistics.median(evaluations[1:])
     print(

@@ -41,20 +41,27 @@ def tables(model: EmbeddingSystem) -> tuple[Tensor, Tensor]:
     return made.users, made.items
 
 
-def config_of(
-    system: str, layers: int = 2, options: Mapping[str, Any] | None = None, **changes: Any
-) -> Config[Any]:
-    """What `system` reads of `PLAIN` parameters with some changed.
+def values_of(layers: int = 2, **changes: Any) -> dict[str, Any]:
+    """Key → value of all that several systems read: `PLAIN` with some changed.
 
     Args:
-        options: the system's own, where they differ from its defaults.
         changes: top-level parameters, and those of `train`.
     """
     top = {"aggregate": "mean", "propagation": "bipartite", "projection": "fixed",
            "protocol": "validated", "seed": 0, "layers": layers}  # fmt: skip
     train = replace(PLAIN, **{k: v for k, v in changes.items() if k not in top})
-    values = top | {k: v for k, v in changes.items() if k in top} | flatten(train, "train.")
-    return Config.of(options_class(system)(**(options or {})), values)
+    return top | {k: v for k, v in changes.items() if k in top} | flatten(train, "train.")
+
+
+def config_of(
+    system: str, layers: int = 2, options: Mapping[str, Any] | None = None, **changes: Any
+) -> Config[Any]:
+    """What `system` reads of `values_of` those changes.
+
+    Args:
+        options: the system's own, where they differ from its defaults.
+    """
+    return Config.of(options_class(system)(**(options or {})), values_of(layers, **changes))
 
 
 def splits(seed: int = 0) -> dict[str, Interactions]:

@@ -16,7 +16,7 @@ from model.fitting import Fitter
 from model.interactions import Interactions
 from model.losses import bpr, info_nce, sampled_softmax
 from model.metrics import KS, METRICS, SELECTION, evaluate
-from model.objective import SquaredNorm
+from model.objective import Objective, SquaredNorm
 from model.sampling import Batch
 from model.system import Diverged, Fit, Run, Snapshot
 
@@ -346,3 +346,46 @@ def test_a_penaltys_gradient_is_autograds() -> None:
     table.grad = torch.ones_like(table)
     term.add_gradient()
     torch.testing.assert_close(table.grad, expected + 1)
+
+
+@pytest.mark.parametrize("auxiliary", [True, False])
+def test_an_objective_is_its_terms_and_their_gradient(auxiliary: bool) -> None:
+    a, b = (torch.nn.Parameter(torch.randn(n, 3, dtype=torch.float64)) for n in (7, 5))
+    rows = torch.arange(7) % 3 > 0
+
+    def terms() -> tuple[torch.Tensor, torch.Tensor | None]:
+        return (a @ b.T).sin().mean(), (a.sum() * b.cos().sum()) if auxiliary else None
+
+    def objective() -> Objective:
+        everything = torch.ones(5, dtype=torch.bool)
+        return Objective(*terms(), [SquaredNorm(a, rows, 0.3), SquaredNorm(b, everything, 0.2)])
+
+    ranking, beside = terms()
+    whole = ranking + 0.3 * a[rows].square().sum() + 0.2 * b.square().sum()
+    whole = whole if beside is None else whole + beside
+    torch.testing.assert_close(objective().value(), whole)
+    expected = torch.autograd.grad(whole, (a, b))
+    objective().backward()
+    for table, gradient in zip((a, b), expected, strict=True):
+        torch.testing.assert_close(table.grad, gradient)
+
+
+@pytest.mark.parametrize("system", EMBEDDING_SYSTEMS)
+def test_a_step_follows_the_gradient_of_the_objective(system: str) -> None:
+    """Of its value, all terms under autograd: each system's own, and the penalty."""
+    fitter = fitter_of(system, regularization=0.3)
+    fitter.system.eval()  # nothing is dropped out
+    batch = next(fitter.batches.epoch(torch.Generator().manual_seed(1)))
+    objective = fitter.objective(batch)
+    whole = objective.ranking
+    if objective.auxiliary is not None:
+        whole = whole + objective.auxiliary
+    for term in objective.penalty:
+        whole = whole + term.value()
+    assert objective.value().item() == pytest.approx(whole.item(), rel=1e-6)
+    parameters = fitter.parameters
+    expected = torch.autograd.grad(whole, list(parameters.values()), materialize_grads=True)
+    fitter.step(batch)
+    for (name, parameter), gradient in zip(parameters.items(), expected, strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6, msg=name)

@@ -180,13 +180,19 @@ def test_a_fixed_projection_keeps_what_embeds_a_new_item(missing: str) -> None:
     """W_j and b_j, drawn once, are in the state; m_j is what they make of the vectors."""
     model = build("frozen", TRAIN, 2, missing=missing)
     state = model.constants()
+    assert state.keys() <= model.state_dict().keys() and not state.keys() & model.trained().keys()
     for j, modality in enumerate(modalities(2, I)):
         weight, bias = (state[f"projection.linears.{j}.{part}"] for part in ("weight", "bias"))
         expected = l2norm(modality.filled(missing)) @ weight.T + bias
         torch.testing.assert_close(state[f"projection.tables.{j}"], expected)
+        counted = modality.present[:, None] if missing == "zero" else 1
+        torch.testing.assert_close(model.projection()[j], expected * counted)
 
 
-@pytest.mark.parametrize("system", ["frozen", "early"])
+PROJECTING = ("frozen", "alpha", "unfrozen", "normalized", "equal", "early")
+
+
+@pytest.mark.parametrize("system", PROJECTING)
 def test_a_step_projects_once(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
     content = replace(PLAIN.content, autoencoder=0.7, contrast=0.4)
     model = build(system, TRAIN, 2, projection="learned", content=content)

@@ -227,7 +227,7 @@ def test_what_is_computed_after_a_change_of_code(clone: Clone) -> None:
     assert got == [expected for *_, expected in CODE]
 
 
-def test_a_seed_more_fits_one_cell_a_variant_and_depth(clone: Clone) -> None:
+def test_a_seed_more_fits_one_cell_a_system_and_depth(clone: Clone) -> None:
     output = clone.run("dvc exp run -S 'study.seeds=[1,2,3]'")
     assert stages_run(output) == ["study@none", "study@frozen", "report"]
     assert output.count("6 models, 2 of them fitted now") == 2
@@ -246,7 +246,7 @@ def test_report_is_there(clone: Clone) -> None:
     assert "data/raw/small" in shown and "test.recall@10" in shown
 
 
-def test_an_unknown_variant_fails_at_once_and_lists_the_valid_ones(clone: Clone) -> None:
+def test_an_unknown_system_fails_at_once_and_lists_the_valid_ones(clone: Clone) -> None:
     start = time.monotonic()
     output = clone.run("dvc exp run -S fusion=bogus", ok=False)
     assert "none, frozen, alpha, unfrozen, normalized" in output
@@ -254,7 +254,7 @@ def test_an_unknown_variant_fails_at_once_and_lists_the_valid_ones(clone: Clone)
     clone.run("git checkout -q params.yaml dvc.lock")
 
 
-def test_an_unknown_variant_of_the_study_too(clone: Clone) -> None:
+def test_an_unknown_system_of_the_study_too(clone: Clone) -> None:
     output = clone.run("dvc exp run -S 'study.systems=[none,bogus]'", ok=False)
     assert "study.systems: 'bogus' is not valid; valid: none, frozen, alpha" in output
     clone.run("git checkout -q params.yaml dvc.lock")
@@ -265,7 +265,7 @@ def test_an_unknown_parameter_is_refused(clone: Clone) -> None:
     assert "fuson" in output
 
 
-def test_another_variant_reruns_only_train_and_report(clone: Clone) -> None:
+def test_another_system_reruns_only_train_and_report(clone: Clone) -> None:
     output = clone.run("dvc exp run -S fusion=normalized")
     assert stages_run(output) == ["train", "report"]
     difference = json.loads(clone.run("dvc metrics diff --json"))

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
-from conftest import random_interactions
+from conftest import catalogue_of, random_interactions
+from small import config_of
 
+from model.experiment import system_class
 from model.graph import normalized_graph
 from model.interactions import Interactions
-from model.propagation import layer_weights, propagate
+from model.propagation import layer_weights, propagate, scaled
 from model.sparse import SparseMatrix
 
 
@@ -32,6 +34,15 @@ def exact(train: Interactions, dense: torch.Tensor) -> SparseMatrix:
     return SparseMatrix(graph.pattern, values)
 
 
+def combined(
+    graph: SparseMatrix, users: torch.Tensor, items: torch.Tensor, weights: tuple[float, ...]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As LightGCN does it: K = 0 needs no graph."""
+    if len(weights) == 1:
+        return scaled(users, items, *weights)
+    return propagate(graph, users, items, weights)
+
+
 @pytest.mark.parametrize("layers", [0, 1, 2, 3])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_equals_dense_closed_form(layers: int, seed: int) -> None:
@@ -46,9 +57,9 @@ def test_equals_dense_closed_form(layers: int, seed: int) -> None:
 
     graph = normalized_graph(train)
     torch.testing.assert_close(graph.to_dense().double(), dense[:20, 20:], rtol=1e-6, atol=1e-12)
-    got = torch.cat(propagate(exact(train, dense), e[:20], e[20:], weights))
+    got = torch.cat(combined(exact(train, dense), e[:20], e[20:], weights))
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-12)
-    single = torch.cat(propagate(graph, e[:20].float(), e[20:].float(), weights)).double()
+    single = torch.cat(combined(graph, e[:20].float(), e[20:].float(), weights)).double()
     assert (single - expected).norm() <= 1e-6 * expected.norm()
 
 
@@ -73,7 +84,7 @@ def test_isolated_nodes_keep_only_their_own_embedding(layers: int) -> None:
     train = Interactions.of(torch.tensor([0, 1]), torch.tensor([0, 0]), 3, 2)
     users, items = torch.randn(3, 4), torch.randn(2, 4)
     weights = layer_weights((), layers)
-    out_users, out_items = propagate(normalized_graph(train), users, items, weights)
+    out_users, out_items = combined(normalized_graph(train), users, items, weights)
     torch.testing.assert_close(out_users[2], users[2] / (layers + 1))
     torch.testing.assert_close(out_items[1], items[1] / (layers + 1))
 
@@ -97,10 +108,30 @@ def test_backward_is_the_finite_difference(layers: int) -> None:
     weights = (0.4, 1.5, 0.1, 0.7)[: layers + 1]
 
     def mixed(u: torch.Tensor, i: torch.Tensor) -> torch.Tensor:
-        out_users, out_items = propagate(graph, u, i, weights)
+        out_users, out_items = combined(graph, u, i, weights)
         return out_users.tanh() @ out_items.sin().T
 
     assert torch.autograd.gradcheck(mixed, (users, items))
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.4])
+def test_no_layers_only_scale(weight: float) -> None:
+    """a_0 E^(0) and its gradient, by hand; LightGCN without layers is made of it."""
+    users, items = torch.randn(6, 3, requires_grad=True), torch.randn(5, 3, requires_grad=True)
+    got = scaled(users, items, weight)
+    for table, result in zip((users, items), got, strict=True):
+        torch.testing.assert_close(result, weight * table)
+    upstream = torch.randn(6, 5)
+    gradients = torch.autograd.grad((got[0] @ got[1].T * upstream).sum(), (users, items))
+    torch.testing.assert_close(gradients[0], weight**2 * upstream @ items)
+    torch.testing.assert_close(gradients[1], weight**2 * upstream.T @ users)
+
+    catalogue = catalogue_of(random_interactions(6, 5, 12, 3))
+    config = config_of("none", 0, layer_weights=(weight, 7.0))
+    model = system_class("none")(catalogue, config)
+    made = model()  # type: ignore[operator]
+    torch.testing.assert_close(made.users, weight * model.user_embedding)  # type: ignore[attr-defined]
+    torch.testing.assert_close(made.items, weight * model.item_embedding)  # type: ignore[attr-defined]
 
 
 def test_agrees_with_pyg_fed_both_directions() -> None:
