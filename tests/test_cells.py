@@ -6,14 +6,14 @@ import subprocess
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from small import ITEMS, PLAIN, USERS, small_experiment, splits, write_workspace
+from small import EMBEDDING_SYSTEMS, ITEMS, PLAIN, USERS, small_experiment, splits, write_workspace
 
 from model.config import SystemOptions, flatten
 from model.experiment import build, evaluate_splits, system_class
@@ -88,8 +88,10 @@ def test_a_cell_is_fitted_once_and_comes_back_whole(here: Path, fits: list[str])
         told = model.fit(dataset, Run(e.seed or 0))
         assert first.history == told.history and first.best_epoch == told.best_epoch
         everyone = torch.arange(USERS)
-        again_scored = first.model(Workspace()).scorer()(everyone)
-        assert torch.equal(again_scored, model.scorer()(everyone))
+        kept = first.model(Workspace())
+        assert torch.equal(kept.scorer()(everyone), model.scorer()(everyone))
+        for mine, other in zip(kept.embeddings() or (), model.embeddings() or (), strict=True):
+            assert torch.equal(mine, other)
         assert first.results == evaluate_splits(dataset, model.scorer())
         assert first.diagnostics.keys() == ({"alpha"} if system == "alpha" else set())
         assert (first.experiment.layers is None) == ("layers" not in options_class(system).reads)
@@ -149,11 +151,7 @@ OTHER_OPTIONS: dict[str, Any] = {
 # What is read only where another parameter has another value than in these tests.
 DORMANT = {"train.temperature", "train.content.temperature"}
 # A fixed projection has nothing that a loss between modalities could move.
-FIXED = {("alpha", "train.content.contrast"), ("equal", "train.content.contrast"),
-         ("frozen", "train.content.contrast"), ("normalized", "train.content.contrast"),
-         ("alpha", "train.content.autoencoder"), ("equal", "train.content.autoencoder"),
-         ("frozen", "train.content.autoencoder"), ("normalized", "train.content.autoencoder"),
-         }  # fmt: skip
+FIXED = {(s, "train.content.contrast") for s in ("alpha", "equal", "frozen", "normalized")}
 OWN_DORMANT = {("itemknn", "k1"), ("itemknn", "b")}
 
 
@@ -219,6 +217,8 @@ def test_options_read_from_the_source_are_the_modules(system: str) -> None:
         return [(field.name, field.default) for field in fields(cls)]
 
     assert described(declared) == described(real)
+    rules = [get_type_hints(cls, include_extras=True) for cls in (declared, real)]
+    assert rules[0] == rules[1] and {f.name for f in fields(real)} <= rules[0].keys()
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -272,10 +272,40 @@ def test_what_is_declared_changes_the_result(here: Path, system: str) -> None:
     for key, other in others.items():
         cell = cell_of(other, Workspace())
         assert cell.path != base.path
-        # Patience counts only in longer fits, decay after the first epoch.
-        if key not in ("train.patience", "decay") and (system, key) not in FIXED:
+        # Patience counts only in longer fits.
+        if key != "train.patience" and (system, key) not in FIXED:
             assert cell.path.read_bytes() != base.path.read_bytes(), key
             assert scores(cell) != scores(base) or cell.history != base.history, key
+
+
+CONTRAST = {"projection": "learned", "content": replace(PLAIN.content, contrast=0.5)}
+
+
+@pytest.mark.parametrize(
+    ("system", "base", "other"),
+    [
+        *((s, {"loss": "softmax"}, {"temperature": 0.7}) for s in EMBEDDING_SYSTEMS),
+        *((s, {"projection": "learned"}, CONTRAST) for s, _ in sorted(FIXED)),
+        *(
+            (s, CONTRAST, {"content": replace(CONTRAST["content"], temperature=0.7)})
+            for s in EMBEDDING_SYSTEMS if "train.content.temperature" in READ[s]
+        ),
+        *(
+            ("itemknn", {"options": {"similarity": "bm25", "neighbors": 4}},
+             {"options": {"similarity": "bm25", "neighbors": 4} | own})
+            for own in ({"k1": 0.2}, {"b": 0.1})
+        ),
+        *((s, {"epochs": 60, "patience": 60}, {"patience": 1})
+          for s in (*EMBEDDING_SYSTEMS, "ials")),
+    ],
+)  # fmt: skip
+def test_what_is_dormant_counts_once_awake(
+    here: Path, system: str, base: dict[str, Any], other: dict[str, Any]
+) -> None:
+    first = cell_of(experiment(system, **base), Workspace())
+    second = cell_of(experiment(system, **base | other), Workspace())
+    assert first.path != second.path
+    assert scores(first) != scores(second) or first.history != second.history
 
 
 def scores(cell: Any) -> list[float]:
@@ -298,6 +328,25 @@ def test_a_study_has_no_copies(here: Path) -> None:
     assert grid_of(params, "frozen") == [(k, s) for k in (0, 2) for s in (1, 2, 3)]
     assert grid_of(params, "vbpr") == [(None, 1), (None, 2), (None, 3)]
     assert grid_of(params, "ease") == [(None, None)]
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_an_experiment_has_a_depth_and_a_seed_if_they_are_read(here: Path, system: str) -> None:
+    """By params.yaml: of what is not read, every value makes the same cell."""
+    params = replace(stage_params.load(ROOT / "params.yaml"), device="cpu")
+    workspace, read = Workspace(), options_class(system).reads
+    made = [Experiment.of(params, system, k, s) for k in range(4) for s in (5, 6)]
+    depths = {k if "layers" in read else None for k in range(4)}
+    seeds = {s if "seed" in read else None for s in (5, 6)}
+    assert {(e.layers, e.seed) for e in made} == {(k, s) for k in depths for s in seeds}
+    different = len(depths) * len(seeds)
+    assert len({e.fingerprint(workspace) for e in made}) == different
+    assert len({e.label for e in made}) == different
+    assert len({str(e.config.record()) for e in made}) == len(depths)
+    last = made[-1].label
+    assert last == system + " K=3" * ("layers" in read) + " seed 6" * ("seed" in read)
+    given = [Experiment.of(params, system, *cell) for cell in grid_of(params, system)]
+    assert [(e.layers, e.seed) for e in given] == grid_of(params, system)
 
 
 def rewrite(path: Path, table: pa.Table) -> None:
@@ -375,7 +424,11 @@ def test_a_systems_code_is_its_own() -> None:
     for system, modules in of.items():
         assert {m for m in modules if m.startswith("model.systems")} == {module_of(system)}
         assert {"model.metrics", "model.system"} <= modules
-        assert ("model.fitting" in modules) == ("train.loss" in READ[system])
+        fitting = {"model.embedding", "model.fitting", "model.objective", "model.sampling"}
+        if system in EMBEDDING_SYSTEMS:
+            assert {*fitting, "model.sparse"} <= modules
+        else:
+            assert not fitting & modules
     assert "model.fusion" in of["frozen"] and "model.fusion" not in of["none"] | of["vbpr"]
 
 
@@ -466,16 +519,21 @@ def test_train_and_studies_fit_nothing_twice(
     assert not fits
 
 
-def test_nothing_to_fit_imports_no_torch(here: Path) -> None:
+@pytest.mark.parametrize("system", ["alpha", "ease"])
+def test_nothing_to_fit_imports_no_torch(here: Path, system: str) -> None:
     whole = stage_params.load(ROOT / "params.yaml")
-    cell_of(Experiment.of(whole, "ease", None, None), Workspace())
+    small = replace(whole, device="cpu", train=replace(whole.train, dimension=4, epochs=2))
+    cell_of(Experiment.of(small, system, 2, 19), Workspace())
     code = (
         "import sys\n"
+        "from dataclasses import replace\n"
         "from pipeline.common import params\n"
         "from pipeline.experiments.cells import Experiment, cell_of\n"
         "from pipeline.catalogue.workspace import Workspace\n"
         f"whole = params.load(params.Path({str(ROOT / 'params.yaml')!r}))\n"
-        "cell = cell_of(Experiment.of(whole, 'ease', None, None), Workspace())\n"
+        "train = replace(whole.train, dimension=4, epochs=2)\n"
+        "small = replace(whole, device='cpu', train=train)\n"
+        f"cell = cell_of(Experiment.of(small, {system!r}, 2, 19), Workspace())\n"
         "print(cell.results[0]['value'], cell.fresh, 'torch' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -212,7 +212,14 @@ def test_what_a_system_is_not_told_has_its_default(tmp_path: Path) -> None:
         "learning_rate": 0.25
     }
     assert asdict(params.systems["lattice"]) == asdict(options_class("lattice")())
-    assert load(changed(tmp_path, **{SYSTEMS: {}})).systems.keys() == set(FUSIONS)
+    nothing = load(changed(tmp_path, **{SYSTEMS: {}})).systems
+    assert nothing == {name: options_class(name)() for name in FUSIONS}
+    assert nothing == load(REPOSITORY / "params.yaml").systems
+    for name, own in DATA[SYSTEMS].items():
+        assert load(changed(tmp_path, **{f"{SYSTEMS}.{name}": KeyError})).systems == nothing
+        for key in own:
+            less = changed(tmp_path, **{f"{SYSTEMS}.{name}.{key}": KeyError})
+            assert load(less).systems == nothing
 
 
 def test_what_is_not_read() -> None:
@@ -223,10 +230,37 @@ def test_what_is_not_read() -> None:
     ]  # fmt: skip
     assert "systems.itemknn.k1" in params.unread("itemknn")
     assert "systems.itemknn.shrinkage" not in params.unread("itemknn")
-    published = replace(params, protocol="published")
-    assert {"train.patience", "train.reject_positives"} <= set(published.unread("none"))
+    early = replace(options_class("early")(), contrast=0.0)  # type: ignore[call-arg]
+    without = replace(params, systems=params.systems | {"early": early})
+    assert set(without.unread("early")) - set(params.unread("early")) == {
+        "systems.early.temperature"
+    }
+    exponents = {"train.user_exponent", "train.item_exponent"}
+    for changes, more in (
+        ({"protocol": "published"}, {"train.patience", "train.reject_positives"}),
+        ({"propagation": "published"}, exponents | {"train.layer_weights"}),
+        ({"layers": 0}, exponents),
+    ):
+        now = replace(params, **changes)  # type: ignore[arg-type]
+        assert set(now.unread("none")) - set(params.unread("none")) == more
+    softmax = replace(params, train=replace(params.train, loss="softmax"))
+    assert set(params.unread("none")) - set(softmax.unread("none")) == {"train.temperature"}
     everything = set(params.unread("popularity"))
     assert everything >= {"aggregate", "layers", "seed", "protocol", "train.dimension"}
+
+
+def test_unknown_systems_and_keys_list_what_is_valid(tmp_path: Path) -> None:
+    for name in FUSIONS:
+        own = list(asdict(options_class(name)()))
+        with pytest.raises(InputError) as error:
+            load(changed(tmp_path, **{SYSTEMS: {name: {"zzz": 1}}}))
+        message = f"params.yaml: unknown key {SYSTEMS}.{name}.zzz; valid: {', '.join(own)}"
+        assert str(error.value) == message
+    with pytest.raises(InputError) as error:
+        load(changed(tmp_path, **{SYSTEMS: {"zzz": {}}}))
+    assert (
+        str(error.value) == f"params.yaml: unknown key {SYSTEMS}.zzz; valid: {', '.join(FUSIONS)}"
+    )
 
 
 def test_each_modality_keeps_its_own_values(tmp_path: Path) -> None:
