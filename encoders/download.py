@@ -23,6 +23,12 @@ class DownloadError(Exception):
     """A file cannot be had. The message says why and what to do."""
 
 
+def sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @dataclass(frozen=True)
 class HubFile:
     """A file of a model hub's repository, at a commit. HF_HOME and HF_HUB_OFFLINE apply."""
@@ -71,8 +77,7 @@ class UrlFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             part = self.path.with_name(f"{self.path.name}.part")
             self._download(part)
-            with part.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of(part)
             if not digest.startswith(self.sha256):
                 part.unlink()
                 raise DownloadError(f"{self.url}: sha256 is {digest}, not {self.sha256}")

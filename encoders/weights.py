@@ -15,7 +15,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
-from encoders.download import DownloadError, HubFile, UrlFile
+from encoders.download import DownloadError, HubFile, UrlFile, sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -115,7 +115,7 @@ def find_weights(
         raise WeightsError(f"weights {weights!r} is not valid; valid: {VALID}")
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; weights is {VALID}")
-    digest = _sha256_of(path)
+    digest = sha256_of(path)
     if not digest.startswith(expected):
         raise WeightsError(f"{path}: sha256 is {digest}, not {expected}; remove it, get it anew")
     source = weights if weights in (BUNDLED, PRETRAINED) else str(path)
@@ -147,7 +147,7 @@ def _recorded(path: Path, known: str) -> str:
         return known
     note = path.with_name(f"{path.name}.sha256")
     if not note.exists():
-        digest = _sha256_of(path)
+        digest = sha256_of(path)
         if not digest.startswith(known):
             return known  # the caller's check names both
         note.write_text(f"{digest}\n")
@@ -174,11 +174,6 @@ def load_strict(model: nn.Module, path: Path, layout: Layout) -> None:
     if found:
         raise WeightsError(f"{path}: keys {'; '.join(found)}")
     model.load_state_dict(state)
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:

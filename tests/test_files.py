@@ -167,3 +167,14 @@ def test_what_the_user_got_wrong_ends_with_one_message() -> None:
     done: list[int] = []
     run_stage(lambda: done.append(1))
     assert done == [1]
+
+
+def test_what_a_table_names_lies_in_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    (folder / "images").mkdir(parents=True)
+    (folder / "loop").symlink_to("loop")
+    assert files.contained(folder, "images/../a.png") == (folder / "a.png").resolve()
+    for name, why in {"../a.png": "leads out", str(tmp_path): "leads out",
+                      "a\0.png": "not a path", "loop/a.png": "not a path"}.items():  # fmt: skip
+        with pytest.raises(ValueError, match=why):
+            files.contained(folder, name)

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from encoders import takes_text
 from pipeline.catalogue.ready_made import feature_rows, find_features
-from pipeline.common.files import sha256_of
+from pipeline.common.files import contained, sha256_of
 
 
 def manifest(dataset: Path, items: pa.Table, modality: str) -> pa.Table:
@@ -54,9 +54,8 @@ def manifest(dataset: Path, items: pa.Table, modality: str) -> pa.Table:
 def media_sha256(dataset: Path, source: str) -> str:
     """Hash a regular, readable file inside the dataset folder; empty for anything else."""
     try:
-        path = (dataset / source).resolve()
-        inside = path.is_relative_to(dataset.resolve())
-        return sha256_of(path) if inside and stat.S_ISREG(path.stat().st_mode) else ""
+        path = contained(dataset, source)
+        return sha256_of(path) if stat.S_ISREG(path.stat().st_mode) else ""
     except (OSError, ValueError):
         return ""
 

@@ -136,6 +136,17 @@ def _first_failure(name: str, column: pa.ChunkedArray, type_: pa.DataType) -> st
     return f"{name} is not a {type_}"
 
 
+def contained(folder: Path, name: str) -> Path:
+    """The path that `name`, which a table says, has in `folder`. ValueError if it lies outside."""
+    try:
+        path = (folder / name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a null byte, a loop of links
+        raise ValueError(f"not a path: {error}") from error
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError("the path leads out of the dataset folder")
+    return path
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal sha256 of a file's bytes."""
     with path.open("rb") as file:

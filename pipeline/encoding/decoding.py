@@ -11,7 +11,7 @@ from typing import Any
 
 from encoders.base import Encoder
 from encoders.media import MediaError
-from pipeline.common.files import sha256_of
+from pipeline.common.files import contained, sha256_of
 from pipeline.encoding.manifest import Item
 from pipeline.encoding.workers import Pool
 
@@ -21,12 +21,9 @@ AHEAD = 2  # batches that are decoded while one is in the network
 def locate(dataset: Path, source: str) -> Path:
     """The file that `source` names. MediaError if it lies outside the dataset folder."""
     try:
-        path = (dataset / source).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a null byte, a loop of links
-        raise MediaError(f"not a path: {error}") from error
-    if not path.is_relative_to(dataset.resolve()):
-        raise MediaError("the path leads out of the dataset folder")
-    return path
+        return contained(dataset, source)
+    except ValueError as error:
+        raise MediaError(str(error)) from error
 
 
 def decode(cls: type[Encoder], dataset: Path, item: Item) -> Any:
