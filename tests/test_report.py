@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from scipy import stats
 from model.systems import options_class
 from pipeline import report
 from pipeline.catalogue.embeddings import write_embeddings
-from pipeline.reporting import figures
+from pipeline.common.params import load
+from pipeline.reporting import figures, sections
 
 REPOSITORY = Path(__file__).parents[1]
 SYSTEMS, LAYERS, SEEDS = ["none", "frozen", "alpha"], [0, 2], [1, 2, 3]
@@ -822,3 +824,16 @@ def test_only_systems_that_read_content_say_whether_it_helps(make: Callable[...,
     assert "validation prefers `frozen`" in found[0]
     assert "above `none`: `frozen`" in found[1] and "`equal`" in found[1]
     assert "gain +0.1000 on average at K = 0 and +0.1000 at K = 2" in "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("fusion", "told"),
+    [
+        ("none", "`fusion: none`, K = 2, seed 19"),
+        ("vbpr", "`fusion: vbpr`, seed 19"),
+        ("ease", "`fusion: ease`"),
+    ],
+)
+def test_the_trained_model_is_told_by_what_it_reads(fusion: str, told: str) -> None:
+    params = replace(load(REPOSITORY / "params.yaml"), fusion=fusion)
+    assert sections.trained_in_words(params) == told

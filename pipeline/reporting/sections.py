@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from pipeline.common import paths
+from pipeline.common.params import Params
 from pipeline.reporting import captions
 from pipeline.reporting.captions import Figure
 from pipeline.reporting.comparisons import (
@@ -101,10 +102,7 @@ def build(inputs: Inputs) -> Report:
         *(section for section in (depth, training) if section.figures or section.tables),
         Section(
             "The trained model",
-            [
-                f"`fusion: {params.fusion}`, K = {params.layers}, seed {params.seed}: "
-                f"`{paths.MODEL}`, what `dvc metrics diff` compares."
-            ],
+            [f"{trained_in_words(params)}: `{paths.MODEL}`, what `dvc metrics diff` compares."],
             [*captions.of_trained(inputs.history)],
             [trained],
         ),
@@ -189,3 +187,11 @@ def _first(failures: Table) -> list[Table]:
             "not be encoded; all of them are in tables/failures.csv",
         )
     ]
+
+
+def trained_in_words(params: Params) -> str:
+    """The trained model in words, with depth and seed if its system reads them."""
+    read = params.systems[params.fusion].reads
+    words = {"layers": f"K = {params.layers}", "seed": f"seed {params.seed}"}
+    known = [text for key, text in words.items() if key in read]
+    return ", ".join([f"`fusion: {params.fusion}`", *known])
