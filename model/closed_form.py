@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ClosedForm(System):
-    """A system that is solved rather than trained; subclasses give `solve` and `scores`.
+    """A system that is solved rather than trained; subclasses give `solve` and `scorer`.
 
     Attributes:
         catalogue: what it was built on; its training interactions are the users' histories.

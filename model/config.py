@@ -44,7 +44,6 @@ class Range:
 
 
 Positive = Range(0, above=True)
-Integer = Annotated[int, Range(0)]
 
 
 class Declared:

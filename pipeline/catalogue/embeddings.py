@@ -34,15 +34,12 @@ class Target:
     @classmethod
     def encoded(cls, modality: str) -> Target:
         """Those that the stage `encode` writes, for a modality with an encoder."""
-        return cls._in(paths.EMBEDDINGS, modality)
+        return cls(paths.embeddings_path(modality), paths.failures_path(modality))
 
     @classmethod
     def ready_made(cls, modality: str) -> Target:
         """Those that `prepare` writes, for a modality that is nothing but ready-made features."""
-        return cls._in(paths.FEATURES, modality)
-
-    @classmethod
-    def _in(cls, folder: Path, modality: str) -> Target:
+        folder = paths.FEATURES
         return cls(folder / f"{modality}.parquet", folder / f"{modality}.failures.csv")
 
 
