@@ -44,6 +44,7 @@ class Range:
 
 
 Positive = Range(0, above=True)
+SEED = Range(0, 2**63 - 1)  # what every generator takes
 
 
 class Declared:

@@ -135,7 +135,8 @@ def write_workspace(
     summary = {
         "dataset": "data/raw/sample", "synthetic": True, "users": 7, "items": 10,
         "interactions": {"train": 30, "validation": 5, "test": 8}, "sparsity": 0.4,
-        "cold_items": 1,
+        "cold_items": 1, "cold_users": 0, "k_core": 3,
+        "split": "leave one out, by time", "ratings": "at least 4: 43 of 90 rows count",
         "modalities": {m: {"items": n} for m, n in zip(
             ("text", "image", "audio", "video"), (10, 5, 3, 0), strict=True)},
     } | summary  # fmt: skip
@@ -475,6 +476,8 @@ def test_caveats_follow_the_inputs(make: Callable[..., Path]) -> None:
     text = (make(cells()) / "report.md").read_text()
     assert "The encoders of image, audio have random weights" in text
     assert "The catalogue is synthetic" in text and "It is synthetic: real media" in text
+    assert "Split: leave one out, by time. Ratings: at least 4: 43 of 90 rows count. " in text
+    assert "Users and items have at least 3 interactions each." in text
     assert "A synthetic catalogue: 7 users, 10 items, 43 interactions (data/raw/sample)." in text
     pretrained = dict.fromkeys(WEIGHTS, "pretrained")
     folder = make(cells(), weights=pretrained, synthetic=False, dataset="mine", users=1234)

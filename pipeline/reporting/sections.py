@@ -168,6 +168,11 @@ def _data_notes(inputs: Inputs) -> list[str]:
             " It is synthetic: real media files, drawn from hidden topics that words, shapes, "
             "sounds and motions express and that users like."
         )
+    core = inputs.summary["k_core"]
+    notes.append(
+        f"Split: {inputs.summary['split']}. Ratings: {inputs.summary['ratings']}."
+        + (f" Users and items have at least {core} interactions each." if core > 1 else "")
+    )
     if not inputs.failures:
         notes.append("Every item that has a modality was encoded.")
     return notes
