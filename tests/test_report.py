@@ -73,10 +73,13 @@ def numbers(cell: Cell) -> list[Cell]:
     ]
 
 
+NUMBER = ("system", "layers", "seed", "split", "metric", "k", "value")
+
+
 def write_rows(path: Path, rows: list[Cell]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
+        writer = csv.DictWriter(file, rows[0] if rows else NUMBER)
         writer.writeheader()
         writer.writerows(rows)
 
@@ -96,10 +99,12 @@ def write_workspace(
     trained: list[Cell] | None = None,
     **summary: Any,
 ) -> None:
-    """What the earlier stages leave; columns that start with `drop` are left out."""
+    """What the earlier stages leave; columns that start with a word of `drop` are left out."""
 
     def kept(row: Cell) -> Cell:
-        return {k: v for k, v in row.items() if not k.startswith(drop) and v is not None}
+        return {
+            k: v for k, v in row.items() if not k.startswith(tuple(drop.split())) and v is not None
+        }
 
     yaml = YAML()
     params = yaml.load(REPOSITORY / "params.yaml")
@@ -745,6 +750,18 @@ def test_a_catalogue_without_a_split_has_a_report(missing: str, make: Callable[.
     assert f"**{other} NDCG at each system's selected depth" in text
     depths = {row["layers"] for row in read(folder / "tables/comparison-ndcg.csv")}
     assert missing == "test" or depths == {"2"}  # nothing selects: `layers` of params.yaml
+    assert ("without a validation split, nothing is selected" in text) == (missing != "test")
+    assert ("validation selected" in text) == (missing == "test")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_catalogue_that_evaluates_nothing_has_a_report(make: Callable[..., Path]) -> None:
+    folder = make(cells(), drop="validation test")
+    text = (folder / "report.md").read_text()
+    assert "neither test nor validation interactions: nothing was evaluated" in text
+    assert "## The trained model" in text and "## Data" in text
+    assert "## Systems compared" not in text and "validation selected" not in text
+    assert not list((folder / "tables").glob("comparison-*"))
 
 
 def flat(results: list[Cell], seeds: list[int | None]) -> list[Cell]:
