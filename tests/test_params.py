@@ -29,7 +29,7 @@ SHARE = ([0, 0.9], [-SMALL, nextafter(0.9, 1), nan])
 FRACTION = ([0, 1], [-SMALL, nextafter(1, 2), nan])
 # Every number of params.yaml: values at its bounds, and the nearest ones beyond.
 BOUNDS = {
-    "layers": AT_LEAST_0,
+    "layers": ([0, 100], [-1, 101, 10**9]),
     "seed": SEED,
     "sample.seed": SEED,
     "sample.users": AT_LEAST_1,
@@ -70,11 +70,11 @@ BOUNDS = {
     f"{SYSTEMS}.vbpr.bias_regularization": NOT_NEGATIVE,
     f"{SYSTEMS}.vbpr.content_regularization": NOT_NEGATIVE,
     f"{SYSTEMS}.mmgcn.learning_rate": POSITIVE,
-    f"{SYSTEMS}.mmgcn.layers": AT_LEAST_1,
+    f"{SYSTEMS}.mmgcn.layers": ([1, 100], [0, 101]),
     f"{SYSTEMS}.mmgcn.regularization": NOT_NEGATIVE,
     f"{SYSTEMS}.lattice.learning_rate": POSITIVE,
     f"{SYSTEMS}.lattice.decay": ([SMALL, 1], [0, nextafter(1, 2), nan]),
-    f"{SYSTEMS}.lattice.layers": AT_LEAST_0,
+    f"{SYSTEMS}.lattice.layers": ([0, 100], [-1, 101]),
     f"{SYSTEMS}.lattice.neighbors": AT_LEAST_1,
     f"{SYSTEMS}.lattice.feature_dimension": AT_LEAST_1,
     f"{SYSTEMS}.lattice.frozen_weight": FRACTION,
@@ -181,7 +181,8 @@ def test_every_scalar_has_its_values_here() -> None:
 
 @pytest.mark.parametrize("key", BOUNDS)
 def test_numbers_up_to_their_bounds(tmp_path: Path, key: str) -> None:
-    kind = int if BOUNDS[key] in (AT_LEAST_0, AT_LEAST_1, AT_LEAST_4, SEED) else float
+    whole = BOUNDS[key] in (AT_LEAST_0, AT_LEAST_1, AT_LEAST_4, SEED)
+    kind = int if whole or key.endswith("layers") else float
     other = {"prepare.validation": "prepare.test", "prepare.test": "prepare.validation"}.get(key)
     room = {other: 0.05} if other else {}  # both together stay below 1
     valid, invalid = BOUNDS[key]

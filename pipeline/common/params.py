@@ -17,6 +17,7 @@ from encoders import encoders_of, modalities
 from encoders.precision import PRECISIONS
 from model.config import (
     AGGREGATES,
+    LAYERS,
     PROJECTIONS,
     PROPAGATIONS,
     PROTOCOLS,
@@ -76,7 +77,7 @@ class Study:
     """What is compared: each system over layers and seeds, as far as it reads them."""
 
     systems: list[Annotated[str, OneOf(SYSTEMS)]]
-    layers: list[Annotated[int, Range(0)]]
+    layers: list[Annotated[int, LAYERS]]
     seeds: list[Annotated[int, SEED]]
 
 
@@ -87,7 +88,7 @@ class Params:
     dataset: str
     fusion: Annotated[str, OneOf(SYSTEMS)]
     aggregate: Annotated[str, OneOf(AGGREGATES)]
-    layers: Annotated[int, Range(0)]
+    layers: Annotated[int, LAYERS]
     propagation: Annotated[str, OneOf(PROPAGATIONS)]
     projection: Annotated[str, OneOf(PROJECTIONS)]
     protocol: Annotated[str, OneOf(PROTOCOLS)]
