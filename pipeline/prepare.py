@@ -58,8 +58,8 @@ def prepare(dataset: Path, params: Prepare) -> None:
     for modality, found in counts.items():
         if found.absent:
             log.warning(
-                "%s: %d of %d files are not there or not readable, the first is %s",
-                modality, found.absent, found.items, found.example,
+                "%s: %d of %d files cannot be read, the first: %s",
+                modality, found.absent, found.items, found.examples[0],
             )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def _write_items(items: Items) -> None:
         atomic_path(paths.ITEMS) as temporary,
         pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
     ):
-        for ids, rows in items.batches(["item_id", *described]):
+        for ids, _, rows in items.batches(["item_id", *described]):
             writer.write_table(pa.Table.from_arrays([ids, *rows.columns[1:]], schema=schema))
 
 

@@ -276,13 +276,32 @@ def test_links_in_the_folder_are_the_owners(raw: Path, caplog: pytest.LogCapture
     digests = pq.read_table(paths.manifest_path("image"))["sha256"].to_pylist()
     assert digests[0] == digests[1] != "" and digests[2] == ""
     assert len(pq.read_table(paths.FEATURES / "tags.parquet")) == 3
-    assert "image: 1 of 3 files are not there or not readable, the first is loop.png" in caplog.text
+    assert "image: 1 of 3 files cannot be read" in caplog.text
+    assert "row 4: image 'loop.png': too many levels of symbolic links" in caplog.text
 
 
-def test_files_that_are_missing_are_said_to_be(raw: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write(raw, "item_id,image\na,a.png\nb,../b.png\nc,\n", "user_id,item_id\nu,a\n")
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("b.png", "no such file"),
+        ("../b.png", "the path leads out of the dataset folder"),
+        ("/etc/passwd", "the path leads out of the dataset folder"),
+        ("folder", "is a directory"),
+        ("A.PNG", "no such file; did you mean 'a.png'?"),
+        ("pictures\\a.png", "no such file; write folders with /"),
+        ("https://example.org/a.png", "an address; download it, and give the file's path"),
+        ("x" * 300, "file name too long"),
+    ],
+)
+def test_files_that_are_missing_are_said_to_be(
+    raw: Path, caplog: pytest.LogCaptureFixture, source: str, why: str
+) -> None:
+    (raw / "folder").mkdir()
+    (raw / "a.png").write_bytes(b"a")
+    write(raw, f"item_id,image\na,a.png\nc,\nb,{source}\n", "user_id,item_id\nu,a\n")
     prepare(raw, PARAMS)
-    assert "image: 2 of 2 files are not there or not readable, the first is a.png" in caplog.text
+    assert "image: 1 of 2 files cannot be read, the first: " in caplog.text
+    assert f"items.csv: row 4: image {source!r}: {why}" in caplog.text
 
 
 def test_ready_made_rows_that_are_no_numbers_stop_the_stage(raw: Path) -> None:

@@ -7,30 +7,36 @@ import os
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from encoders import takes_text
 from pipeline.catalogue.names import visible
 from pipeline.catalogue.raw import Items
 from pipeline.catalogue.ready_made import feature_rows, find_features
 from pipeline.common.files import atomic_path, contained, sha256_of
+from pipeline.common.tables import row_name
 
 NAMES = ("item_id", "source", "sha256")
 
 
+EXAMPLES = 10  # of files that cannot be read
+
+
 @dataclass
 class Counts:
-    """How many items have a modality, how many of their files are not there, and one of those."""
+    """How many items have a modality; of how many the file cannot be read, and which, and why."""
 
     items: int = 0
     absent: int = 0
-    example: str = ""
+    examples: list[str] = field(default_factory=list)
 
 
 def write_manifest(path: Path, dataset: Path, items: Items, modality: str) -> Counts:
@@ -51,6 +57,7 @@ def write_manifest(path: Path, dataset: Path, items: Items, modality: str) -> Co
         modality: its name.
     """
     metadata: dict[str, str] = {}
+    counts = Counts()
     if features := find_features(dataset, modality):
         metadata = {
             "features": str(features.relative_to(dataset)),
@@ -60,34 +67,27 @@ def write_manifest(path: Path, dataset: Path, items: Items, modality: str) -> Co
         sources = pc.cast(pa.array(rows), pa.string())
         parts = iter([(ids, sources, pa.array([""] * len(ids), pa.string()))])
     elif modality in items.columns:
-        parts = _raw(dataset, items, modality)
+        parts = _raw(dataset, items, modality, counts)
     else:
         parts = iter(())
     schema = pa.schema([(name, pa.string()) for name in NAMES], metadata)
-    counts = Counts()
     with (
         atomic_path(path) as temporary,
         pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
     ):
-        for ids, sources, digests in parts:
-            counts.items += len(ids)
-            gone = pc.equal(digests, "") if not features else pa.array([], pa.bool_())
-            if pc.any(gone).as_py():
-                counts.absent += pc.sum(gone).as_py()
-                counts.example = counts.example or sources.filter(gone)[0].as_py()
-            writer.write_table(pa.Table.from_arrays([ids, sources, digests], schema=schema))
+        for part in parts:
+            counts.items += len(part[0])
+            writer.write_table(pa.Table.from_arrays(part, schema=schema))
     return counts
 
 
 def _raw(
-    dataset: Path, items: Items, modality: str
+    dataset: Path, items: Items, modality: str, counts: Counts
 ) -> Iterator[tuple[pa.Array, pa.Array, pa.Array]]:
     """(ids, sources, digests) of the items whose cell says something."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for ids, rows in items.batches([modality]):
-            column = rows[modality].combine_chunks()
-            if isinstance(column, pa.ChunkedArray):
-                column = pa.concat_arrays(column.chunks)
+        for ids, rows, table in items.batches([modality]):
+            column = pa.concat_arrays(table[modality].chunks)
             has = visible(column)
             sources = column.filter(has)
             listed = sources.to_pylist()
@@ -95,7 +95,40 @@ def _raw(
                 digests = [hashlib.sha256(text.encode()).hexdigest() for text in listed]
             else:
                 digests = list(threads.map(partial(media_sha256, dataset), listed))
+                rows = rows[np.asarray(has)]
+                _count_absent(dataset, items.path, modality, counts, rows, listed, digests)
             yield ids.filter(has), sources, pa.array(digests, pa.string())
+
+
+def _count_absent(
+    dataset: Path, table: Path, modality: str, counts: Counts,
+    rows: NDArray[np.int64], sources: list[str], digests: list[str],
+) -> None:  # fmt: skip
+    for row, source, digest in zip(rows, sources, digests, strict=True):
+        if not digest:
+            counts.absent += 1
+            if len(counts.examples) < EXAMPLES:
+                where = f"{table}: {row_name(table, int(row))}"
+                counts.examples.append(f"{where}: {modality} {source!r}: {_why(dataset, source)}")
+
+
+def _why(dataset: Path, source: str) -> str:
+    """Why a file cannot be read, and what may help."""
+    try:
+        path = contained(dataset, source)
+        with path.open("rb"):
+            return "not a regular file"
+    except FileNotFoundError:
+        if "://" in source:
+            return "an address; download it, and give the file's path"
+        if "\\" in source:
+            return "no such file; write folders with /"
+        alike = [p.name for p in path.parent.glob("*") if p.name.lower() == path.name.lower()]
+        return "no such file" + (f"; did you mean {alike[0]!r}?" if alike else "")
+    except ValueError as error:
+        return str(error)
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
 
 
 def media_sha256(dataset: Path, source: str) -> str:

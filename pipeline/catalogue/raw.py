@@ -64,13 +64,15 @@ class Items:
         """Only those items; `chosen` is a mask of `ids`."""
         return replace(self, ids=self.ids.filter(pa.array(chosen)), rows=self.rows[chosen])
 
-    def batches(self, columns: Sequence[str]) -> Iterator[tuple[pa.Array, pa.Table]]:
-        """(ids, their rows of `columns`) in the order of ids, so many at a time as fit easily."""
+    def batches(
+        self, columns: Sequence[str]
+    ) -> Iterator[tuple[pa.Array, NDArray[np.int64], pa.Table]]:
+        """(ids, their `rows`, what stands there in `columns`), by id, as many as fit easily."""
         part = self.table.select(list(columns))
         lengths = [len(batch) for batch in part.to_batches()]
         for start in range(0, len(self.ids), ROWS):
             rows = self.rows[start : start + ROWS]
-            yield self.ids[start : start + ROWS], _take(part, lengths, rows)
+            yield self.ids[start : start + ROWS], rows, _take(part, lengths, rows)
 
 
 @contextmanager
