@@ -85,6 +85,7 @@ def test_mmrec(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {path.name for path in folder.iterdir()} == {
         "small.inter", "small.yaml", "i_id_mapping.csv", "u_id_mapping.csv",
         "text_feat.npy", "image_feat.npy", "audio_feat.npy",
+        "missed_image_itemIDs.csv", "missed_audio_itemIDs.csv",
     }  # fmt: skip
     lines = (folder / "small.inter").read_text().splitlines()
     assert lines[0] == "userID\titemID\tx_label"
@@ -100,8 +101,12 @@ def test_mmrec(monkeypatch: pytest.MonkeyPatch) -> None:
     for modality, items in vectors().items():
         matrix = np.load(folder / f"{modality}_feat.npy")
         assert matrix.dtype == np.float32 and len(matrix) == ITEMS
+        # A row of zeros would be divided by its length, and LATTICE's first loss be NaN.
+        mean = np.mean(list(items.values()), 0, np.float64).astype(np.float32).tolist()
         for item, row in row_of.items():
-            assert matrix[row].tolist() == items.get(item, [0.0] * 6)
+            assert matrix[row].tolist() == pytest.approx(items.get(item, mean), abs=0, rel=1e-6)
+    missed = (folder / "missed_image_itemIDs.csv").read_text().splitlines()
+    assert missed == [str(row_of[f"i{n:02}"]) for n in range(3)]
     config = (folder / "small.yaml").read_text().splitlines()
     assert "inter_file_name: 'small.inter'" in config and 'field_separator: "\\t"' in config
 

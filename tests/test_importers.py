@@ -227,6 +227,20 @@ def test_mmrec(source: Path, convert: Convert) -> None:
     np.testing.assert_array_equal(image, [[1.5], [2.5], [3.5]])
 
 
+@pytest.mark.parametrize("name", ["missed_image_itemIDs.csv", "missed_img_itemIDs.csv"])
+def test_mmrec_items_without_an_image(
+    source: Path, convert: Convert, refusal: Callable[..., str], name: str
+) -> None:
+    """Their rows hold the mean of the others, and a list says which they are."""
+    write_mmrec(source)
+    (source / name).write_text("0\n2\n")
+    image = np.load(convert("mmrec") / "features/image.npy")
+    np.testing.assert_array_equal(image, [[np.nan], [2.5], [np.nan]])
+    for line in ("3", "x", "-1"):
+        (source / name).write_text(f"0\n{line}\n")
+        assert f"{name}: line 2: {line!r} is no itemID from 0 to 2" in refusal("mmrec")
+
+
 def test_mmrec_own_ids(source: Path, convert: Convert) -> None:
     write_mmrec(source)
     (source / "i_id_mapping.csv").write_text("asin\titemID\r\n007\t1\r\nB0,x\t0\r\nÜ\t2\r\n")

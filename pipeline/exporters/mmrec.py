@@ -5,7 +5,10 @@
 writes `<folder>/<name>/`, by the name of the catalogue:
 
     <name>.inter            userID, itemID, x_label (0 training, 1 validation, 2 test)
-    <modality>_feat.npy     float32, a row an itemID; zeros where the item lacks the modality
+    <modality>_feat.npy     float32, a row an itemID; where the item lacks the modality, the mean
+                            of those that have it, as MMRec's own preprocessing has it: its models
+                            divide by the length of a row, so that zeros make every weight NaN
+    missed_<modality>_itemIDs.csv   an itemID a line: those whose row is the mean
     i_id_mapping.csv        asin and itemID, and u_id_mapping.csv the same of users
     <name>.yaml             for MMRec's src/configs/dataset/
 
@@ -60,7 +63,12 @@ def write(prepared: Prepared, folder: Path) -> None:
         mapping = pa.table({name: ids, column: np.arange(len(ids))})
         write_tsv(folder / f"{stem}_id_mapping.csv", mapping)
     for modality, embedding in prepared.embeddings.items():
-        np.save(folder / f"{modality}_feat.npy", embedding.vectors[order])
+        vectors, present = embedding.vectors[order], embedding.present[order]
+        vectors[~present] = vectors[present].mean(0, dtype=np.float64)
+        np.save(folder / f"{modality}_feat.npy", vectors)
+        if not present.all():
+            missed = "".join(f"{row}\n" for row in np.flatnonzero(~present))
+            (folder / f"missed_{modality}_itemIDs.csv").write_text(missed)
     (folder / f"{prepared.name}.yaml").write_text(CONFIG.format(name=prepared.name))
 
 

@@ -8,17 +8,20 @@
     i_id_mapping.csv            optional, tab-separated: itemID and the item's own id
     u_id_mapping.csv            the same of userID
 
-Where a modality has several files, as in M³L, the command line chooses: `text=text/minilm.npy`. A
-row of zeros alone is how this format says that an item lacks the modality.
+Where a modality has several files, as in M³L, the command line chooses: `text=text/minilm.npy`. An
+item lacks a modality if `missed_<modality>_itemIDs.csv` lists its itemID, a line each (for images
+also `missed_img_itemIDs.csv`, as MMRec's preprocessing calls it), or if its row is zeros alone.
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipeline.common.files import InputError
 from pipeline.common.paths import SPLITS
@@ -78,7 +81,7 @@ def read(source: Path, chosen: Mapping[str, str]) -> RawCatalogue:
         table.set_column(0, "user_id", named(user_ids, users)).set_column(
             1, "item_id", named(item_ids, items)
         ),
-        {name: missing_as_nan(name, matrix) for name, matrix in matrices.items()},
+        {name: missing_as_nan(source, name, matrix) for name, matrix in matrices.items()},
     )
 
 
@@ -136,14 +139,28 @@ def named(ids: pa.Array | None, rows: np.ndarray) -> pa.Array:
     return ids.take(numbers)
 
 
-def missing_as_nan(name: str, matrix: np.ndarray) -> np.ndarray:
-    """float32, rows of zeros as NaN."""
+def missing_as_nan(source: Path, name: str, matrix: np.ndarray) -> np.ndarray:
+    """float32, with NaN in the rows of items that lack the modality."""
     result = matrix.astype(np.float32)
-    empty = ~result.any(axis=1)
+    empty: NDArray[np.bool_] = (result == 0).all(axis=1)
+    for alias in (name, "img") if name == "image" else (name,):
+        path = source / f"missed_{alias}_itemIDs.csv"
+        if path.is_file():
+            empty[read_missed(path, len(result))] = True
     result[empty] = np.nan
     if empty.any():
-        log.info("%s: %d items have a row of zeros: they lack it", name, empty.sum())
+        log.info("%s: %d of %d items lack it", name, empty.sum(), len(empty))
     return result
+
+
+def read_missed(path: Path, size: int) -> list[int]:
+    """The itemIDs that a file lists, each below `size`."""
+    missed = []
+    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+        if not re.fullmatch("[0-9]{1,9}", line) or int(line) >= size:
+            raise InputError(f"{path}: line {number}: {line!r} is no itemID from 0 to {size - 1}")
+        missed.append(int(line))
+    return missed
 
 
 if __name__ == "__main__":
