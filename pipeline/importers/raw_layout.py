@@ -1,0 +1,122 @@
+"""What an importer makes, and its folder: tables as Parquet, features as NumPy files.
+
+    items.parquet          item_id; title and text where the source has them
+    interactions.parquet   user_id, item_id; rating, timestamp and split where the source has them
+    features/<name>.npy    float32, a row for each row of items.parquet; NaN where an item has none
+
+Ids are the source's own, as texts.
+"""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.common.command import run_stage
+from pipeline.common.files import InputError, atomic_folder, write_parquet
+
+log = logging.getLogger("importer")
+
+
+# Item → its title and its text.
+Described = dict[str, tuple[str | None, str | None]]
+
+
+@dataclass(frozen=True)
+class RawCatalogue:
+    """A catalogue as its tables, and modality → (items, d) float32 in the order of the items."""
+
+    items: pa.Table
+    interactions: pa.Table
+    features: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+def items_table(ids: list[str], described: Described | None = None) -> pa.Table:
+    """The items, with title and text if any is described."""
+    columns = {"item_id": pa.array(ids, pa.string())}
+    if described:
+        pairs = [described.get(item, (None, None)) for item in ids]
+        columns["title"] = pa.array([title or None for title, _ in pairs], pa.string())
+        columns["text"] = pa.array([text or None for _, text in pairs], pa.string())
+    return pa.table(columns)
+
+
+def describe(title: str | None, genres: str | None) -> str | None:
+    """A text of a title with the genres behind it; `genres` are separated by |."""
+    names = (genres or "").replace("|", ", ")
+    return f"{title}. {names}" if title and names else title
+
+
+def all_ids(interactions: pa.Table, described: Mapping[str, object]) -> list[str]:
+    """Every item that somebody has or something describes: numbers in their order, then others."""
+    ids = {*pc.unique(interactions["item_id"]).to_pylist(), *described}
+    return sorted(ids, key=lambda i: (0, int(i), i) if i.isdecimal() else (1, 0, i))
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `folder` if the block succeeds.
+
+    Raises:
+        InputError: something is there already. What others have put there is never replaced.
+    """
+    if folder.exists():
+        raise InputError(f"{folder}: is there already; name a new folder, or remove it first")
+    with atomic_folder(folder) as temporary:
+        yield temporary
+
+
+def write_dataset(folder: Path, raw: RawCatalogue) -> None:
+    """Write a catalogue into an existing folder."""
+    write_parquet(folder / "items.parquet", raw.items)
+    write_parquet(folder / "interactions.parquet", raw.interactions)
+    for name, matrix in raw.features.items():
+        (folder / "features").mkdir(exist_ok=True)
+        np.save(folder / "features" / f"{name}.npy", matrix)
+
+
+def run_importer(read: Callable[..., RawCatalogue], chooses: bool = False) -> None:
+    """Run an importer's command.
+
+    Args:
+        read: takes the source folder and, if `chooses`, modality → the file or folder in it that
+            the user chose for that modality.
+    """
+    run_stage(lambda: import_folder(read, chooses))
+
+
+def import_folder(read: Callable[..., RawCatalogue], chooses: bool) -> None:
+    """Read the folder that the command line names, and write the other."""
+    program, *arguments = sys.argv
+    choices = [argument.partition("=") for argument in arguments[2:]]
+    if len(arguments) < 2 or (choices and not chooses) or not all(m and p for m, _, p in choices):
+        raise InputError(
+            f"usage: python -m pipeline.importers.{Path(program).stem} <source> <dataset>"
+            + " [<modality>=<path in source> ...]" * chooses
+        )
+    source, dataset = map(Path, arguments[:2])
+    if not source.is_dir():
+        raise InputError(f"{source}: no such folder")
+    with new_folder(dataset) as folder:
+        raw = read(source, {m: path for m, _, path in choices}) if chooses else read(source)
+        write_dataset(folder, raw)
+    texts = len(raw.items) - raw.items["text"].null_count if "text" in raw.items.column_names else 0
+    log.info(
+        "%s: %d items, %d with text, %d interactions (%s)%s",
+        dataset,
+        len(raw.items),
+        texts,
+        len(raw.interactions),
+        ", ".join(raw.interactions.column_names),
+        "".join(
+            f"; {name}: {np.isfinite(matrix).all(1).sum()} items, {matrix.shape[1]} wide"
+            for name, matrix in raw.features.items()
+        ),
+    )

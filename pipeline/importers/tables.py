@@ -1,0 +1,145 @@
+"""Delimited text, read through Arrow: ids stay the texts that they are, numbers are checked.
+
+Errors name the file and the row. A header is row 1.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from pipeline.common.files import InputError
+
+NUMBERS = ("rating", "timestamp")
+
+
+def read_texts(
+    path: Path, delimiter: str, *, names: Sequence[str] = (), quoted: bool = False
+) -> pa.Table:
+    """Read all columns as texts; empty cells are nulls.
+
+    Args:
+        names: of a file without a header, which may have fewer columns at its end.
+        quoted: whether `"` encloses cells; otherwise it is a character like any other.
+
+    Raises:
+        InputError: the file has no rows, repeats a column's name, has a row of another length, or
+            is not UTF-8.
+    """
+    quote = '"' if quoted else None
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+        first = next(
+            csv.reader(
+                lines, delimiter=delimiter, quotechar=quote,
+                quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+            ),
+            [],
+        )  # fmt: skip
+    columns = list(names[: len(first)]) if names else first
+    if len(set(columns)) < len(columns):
+        raise InputError(f"{path}: a column's name stands twice in {', '.join(columns)}")
+
+    def read(threads: bool) -> pa.Table:
+        return pyarrow.csv.read_csv(
+            path,
+            pyarrow.csv.ReadOptions(
+                use_threads=threads, column_names=columns, skip_rows=0 if names else 1
+            ),
+            pyarrow.csv.ParseOptions(
+                delimiter=delimiter, quote_char=quote or False, newlines_in_values=quoted
+            ),
+            pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(columns, pa.string()),
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+
+    try:
+        return read(threads=True)
+    except pa.ArrowInvalid:
+        try:  # One thread knows the row.
+            return read(threads=False)
+        except pa.ArrowInvalid as error:
+            valid = ", ".join(name for name in columns if name.strip())
+            raise InputError(f"{path}: {error}; rows of {valid} are needed") from error
+
+
+def read_interactions(
+    path: Path,
+    delimiter: str,
+    columns: Mapping[str, str],
+    *,
+    names: Sequence[str] = (),
+    quoted: bool = False,
+) -> pa.Table:
+    """Read user_id and item_id as texts, rating as float64, timestamp as int64 where it is whole.
+
+    Args:
+        columns: a name in the file → ours. Those that the file lacks are left out, but for ids.
+        names, quoted: as in `read_texts`.
+
+    Raises:
+        InputError: an id is missing, a number is none, or the file is not readable.
+    """
+    table = read_texts(path, delimiter, names=names, quoted=quoted)
+    result = {ours: table[name] for name, ours in columns.items() if name in table.column_names}
+    for name, ours in columns.items():
+        if ours in ("user_id", "item_id"):
+            if ours not in result:
+                raise InputError(
+                    f"{path}: no column {name}; it has {', '.join(table.column_names)}"
+                )
+            refuse_empty(path, name, result[ours], header=not names)
+        elif ours in NUMBERS and ours in result:
+            result[ours] = numbers(path, name, result[ours], header=not names)
+    if "timestamp" in result:
+        result["timestamp"] = whole(result["timestamp"])
+    return pa.table({name: column for name, column in result.items() if has_values(column)})
+
+
+def refuse_empty(path: Path, name: str, column: pa.ChunkedArray, header: bool) -> None:
+    """Raise InputError that names the first row where `column` is empty."""
+    if column.null_count:
+        row = pc.index(pc.is_null(column), True).as_py() + 1 + header
+        raise InputError(f"{path}: row {row}: {name} is empty; an id is needed")
+
+
+def refuse_repeated(path: Path, ids: Sequence[str], first: int) -> None:
+    """Raise InputError at the first item that stands twice; rows count from `first`."""
+    seen = set()
+    for row, item in enumerate(ids, first):
+        if item in seen:
+            raise InputError(f"{path}: row {row}: item {item!r} stands twice; one row an item")
+        seen.add(item)
+
+
+def numbers(path: Path, name: str, column: pa.ChunkedArray, header: bool) -> pa.ChunkedArray:
+    """Texts → float64. InputError names the first that is no number."""
+    try:
+        return column.cast(pa.float64())
+    except pa.ArrowInvalid:
+        for row, value in enumerate(column, 1 + header):
+            try:
+                value.cast(pa.float64())
+            except pa.ArrowInvalid:
+                raise InputError(
+                    f"{path}: row {row}: {name} {value.as_py()!r} is no number"
+                ) from None
+        raise
+
+
+def whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whole numbers → int64; others stay as they are."""
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column
+
+
+def has_values(column: pa.ChunkedArray) -> bool:
+    """Whether any cell is filled."""
+    return bool(column.null_count < len(column))
