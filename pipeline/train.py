@@ -46,11 +46,12 @@ def main() -> None:
         "parameters": experiment.config.record(),
         "best_epoch": cell.best_epoch,
     }
+    # Each has memory of its own: without layers, `users` is `user_embedding`.
     # One metadata key: safetensors does not keep the order of several.
     atomic_write(
         paths.MODEL,
         save(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
             metadata={"recommender": json.dumps(description)},
         ),
     )
