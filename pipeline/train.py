@@ -10,6 +10,7 @@ Reads `data/prepared/` and `data/embeddings/`; writes the model, its metrics to
 
 import json
 import logging
+from pathlib import Path
 
 from safetensors.torch import save
 
@@ -56,8 +57,8 @@ def main() -> None:
         ),
     )
     write_rows(paths.RESULTS, cell.results, RESULT)
-    dataset = json.loads(paths.SUMMARY.read_text())["dataset"]
-    compared = {"dataset": dataset} | headlines(cell.results)
+    dataset = Path(json.loads(paths.SUMMARY.read_text())["dataset"])
+    compared = headlines(dataset, cell.results)
     atomic_write(paths.METRICS, json.dumps(compared, indent=2) + "\n")
     history = [{name: round(value, 6) for name, value in row.items()} for row in cell.history]
     write_rows(paths.HISTORY, history, ("epoch",))
