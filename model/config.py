@@ -44,6 +44,8 @@ class Range:
 
 
 Positive = Range(0, above=True)
+LAYERS = Range(0, 100)  # propagation has long smoothed everything out by then
+SEED = Range(0, 2**63 - 1)  # what every generator takes
 
 
 class Declared:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from model.config import Config
+from model import memory
+from model.config import Config, flatten
 from model.dataset import Catalogue, Dataset
 from model.metrics import evaluate
-from model.system import Fit, Run, System
+from model.system import Fit, FitError, Run, System
 from model.systems import module_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,11 @@ Result = dict[str, Any]
 def build(
     system: type[System], catalogue: Catalogue, config: Config[Any], seed: int | None
 ) -> System:
-    """A system with its initial state, on the CPU: every device starts from the same numbers."""
+    """A system with its initial state, on the CPU: every device starts from the same numbers.
+
+    FitError if the memory that its tables take is not there.
+    """
+    _require_memory(catalogue, config)
     torch.manual_seed(seed or 0)
     return system(catalogue, config)
 
@@ -47,6 +52,22 @@ def build(
 def fit(system: System, dataset: Dataset, run: Run, device: torch.device) -> Fit:
     """Fit `system` in place on `device`."""
     return system.to(device).fit(dataset.to(device), run)
+
+
+def _require_memory(catalogue: Catalogue, config: Config[Any]) -> None:
+    """For the embeddings, and for those of a batch: the least that a system with them takes."""
+    read = flatten(config)
+    if dimension := read.get("train.dimension"):
+        rows, negatives = catalogue.n_users + catalogue.n_items, read.get("train.negatives", 0)
+        batch = min(read.get("train.batch_size", 0), len(catalogue.train)) * (2 + negatives)
+        needed = 4 * dimension * (rows + batch)
+        there = memory.available(torch.device("cpu"))
+        if needed > there:
+            raise FitError(
+                f"train.dimension: {dimension:,} for {rows:,} users and items"
+                + (f" and batches with train.negatives: {negatives:,}" if negatives else "")
+                + f" takes at least {needed / 1e9:,.1f} GB; {there / 1e9:.1f} GB are free"
+            )
 
 
 def evaluate_splits(dataset: Dataset, scorer: Scorer) -> list[Result]:

@@ -35,7 +35,8 @@ def encode_modality(modality: str, params: Params) -> None:
     cls = encoder_class(params.encode[modality].encoder)
     target = Target.encoded(modality)
     if "features" in metadata:
-        take_features(modality, items, metadata, Path(params.dataset), target)
+        most = params.encode[modality].max_failures
+        take_features(modality, items, metadata, Path(params.dataset), target, most)
     elif items:
         try:
             encode_items(items, cls, params, target)

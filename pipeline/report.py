@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from pipeline.catalogue.embeddings import all_embeddings
 from pipeline.common import paths
 from pipeline.common.command import run_stage
-from pipeline.common.files import atomic_folder, atomic_write, read_table, write_csv
+from pipeline.common.files import atomic_folder, atomic_write, write_csv
 from pipeline.common.params import PARAMS, load, read_yaml
+from pipeline.common.tables import read_table
 from pipeline.experiments.results import Study, read_rows
 from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.pages import render

@@ -17,9 +17,9 @@ from pipeline.common.files import (
     atomic_folder,
     atomic_path,
     atomic_write,
-    read_table,
     sha256_of,
 )
+from pipeline.common.tables import read_table
 
 ROOT = Path(__file__).parents[1]
 

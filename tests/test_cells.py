@@ -455,6 +455,15 @@ def test_a_fit_that_diverges_says_what_to_try_and_keeps_nothing(here: Path) -> N
     assert (cell_of(experiment("frozen"), Workspace()).value("test", SELECTION) or 0) > 0
 
 
+@pytest.mark.parametrize("key", ["dimension", "negatives"])
+@pytest.mark.parametrize("system", ["none", "vbpr"])
+def test_what_memory_cannot_hold_is_said_before_it_is_taken(
+    here: Path, key: str, system: str
+) -> None:
+    with pytest.raises(InputError, match=rf"train\.{key}: 1,000,000,000 .* GB are free"):
+        cell_of(experiment(system, **{key: 10**9}), Workspace())
+
+
 def test_a_cut_off_fit_is_taken_up_and_its_state_removed(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,8 @@
 """Tables in three formats, files that are whole or not there, errors in one line."""
 
+import errno
 import hashlib
+import sqlite3
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 
 from pipeline.common import files
 from pipeline.common.command import run_stage
-from pipeline.common.files import InputError, find_table, read_table, write_csv, write_parquet
+from pipeline.common.files import InputError, write_csv, write_parquet
+from pipeline.common.tables import find_table, read_table
 
 TYPES = {"item_id": pa.string(), "timestamp": pa.float64()}
 
@@ -151,7 +154,7 @@ def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:
     assert files.sha256_of(tmp_path / "file") == expected
 
 
-def raising(error: Exception) -> Callable[[], None]:
+def raising(error: BaseException) -> Callable[[], None]:
     def main() -> None:
         raise error
 
@@ -169,12 +172,53 @@ def test_what_the_user_got_wrong_ends_with_one_message() -> None:
     assert done == [1]
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "data/x"), "data/x: no space left"),
+        (OSError(errno.EROFS, "Read-only file system", "data/x"), "data/x: read-only file"),
+        (PermissionError(errno.EACCES, "Permission denied", "data"), "data: permission denied"),
+        (sqlite3.OperationalError("database or disk is full"), ".cache: database or disk is full"),
+        (MemoryError("Unable to allocate 3 TiB"), "out of memory: Unable to allocate 3 TiB"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+         "out of memory: DefaultCPUAllocator"),
+    ],
+)  # fmt: skip
+def test_what_the_machine_refuses_ends_with_one_line(error: Exception, message: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_stage(raising(error))
+    assert str(caught.value.code).startswith(f"error: {message}")
+    assert "\n" not in str(caught.value.code)
+
+
+def test_an_interruption_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_stage(raising(KeyboardInterrupt()))
+    assert caught.value.code == 130  # as shells say of a process that Ctrl-C ended
+    assert capsys.readouterr().err == "interrupted; what was finished is kept\n"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOENT, "No such file", "x"), RuntimeError("x")])
+def test_our_own_faults_keep_their_traceback(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        run_stage(raising(error))
+
+
 def test_what_a_table_names_lies_in_its_folder(tmp_path: Path) -> None:
+    """By its words; a link in the folder is its owner's."""
     folder = tmp_path / "shop"
     (folder / "images").mkdir(parents=True)
     (folder / "loop").symlink_to("loop")
-    assert files.contained(folder, "images/../a.png") == (folder / "a.png").resolve()
-    for name, why in {"../a.png": "leads out", str(tmp_path): "leads out",
-                      "a\0.png": "not a path", "loop/a.png": "not a path"}.items():  # fmt: skip
+    (folder / "elsewhere").symlink_to(tmp_path)
+    assert files.contained(folder, "images/../a.png") == folder / "a.png"
+    assert files.contained(folder, "./a.png") == folder / "a.png"
+    assert files.contained(folder, "elsewhere/a.png") == folder / "elsewhere/a.png"
+    assert files.contained(folder, "loop/a.png") == folder / "loop/a.png"  # opening it will fail
+    assert files.contained(folder, "..a.png") == folder / "..a.png"
+    for name, why in {"../a.png": "leads out", "images/../../a.png": "leads out",
+                      str(tmp_path): "leads out", "..": "leads out",
+                      "elsewhere/../../a.png": "leads out",
+                      "a\0.png": "null character"}.items():  # fmt: skip
         with pytest.raises(ValueError, match=why):
             files.contained(folder, name)

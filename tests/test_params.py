@@ -23,20 +23,23 @@ SYSTEMS = "systems"
 
 SMALL = nextafter(0, 1)  # the least number above 0
 AT_LEAST_0, AT_LEAST_1, AT_LEAST_4 = ([0], [-1]), ([1], [0, -1]), ([4], [3])
+SEED = ([0, 2**63 - 1], [-1, 2**63, 2**64])  # beyond, no generator takes it
 NOT_NEGATIVE, POSITIVE = ([0, 1e9], [-SMALL, nan]), ([SMALL, 1e9], [0, -1, nan])
 SHARE = ([0, 0.9], [-SMALL, nextafter(0.9, 1), nan])
 FRACTION = ([0, 1], [-SMALL, nextafter(1, 2), nan])
 # Every number of params.yaml: values at its bounds, and the nearest ones beyond.
 BOUNDS = {
-    "layers": AT_LEAST_0,
-    "seed": AT_LEAST_0,
-    "sample.seed": AT_LEAST_0,
+    "layers": ([0, 100], [-1, 101, 10**9]),
+    "seed": SEED,
+    "sample.seed": SEED,
     "sample.users": AT_LEAST_1,
     "sample.items": AT_LEAST_1,
     "sample.interactions_per_user": AT_LEAST_4,
-    "prepare.seed": AT_LEAST_0,
+    "prepare.seed": SEED,
     "prepare.validation": SHARE,
     "prepare.test": SHARE,
+    "prepare.k_core": AT_LEAST_0,
+    "prepare.max_failures": FRACTION,
     **{
         f"encode.{modality}.{key}": bounds
         for modality in ("text", "image", "audio", "video")
@@ -67,11 +70,11 @@ BOUNDS = {
     f"{SYSTEMS}.vbpr.bias_regularization": NOT_NEGATIVE,
     f"{SYSTEMS}.vbpr.content_regularization": NOT_NEGATIVE,
     f"{SYSTEMS}.mmgcn.learning_rate": POSITIVE,
-    f"{SYSTEMS}.mmgcn.layers": AT_LEAST_1,
+    f"{SYSTEMS}.mmgcn.layers": ([1, 100], [0, 101]),
     f"{SYSTEMS}.mmgcn.regularization": NOT_NEGATIVE,
     f"{SYSTEMS}.lattice.learning_rate": POSITIVE,
     f"{SYSTEMS}.lattice.decay": ([SMALL, 1], [0, nextafter(1, 2), nan]),
-    f"{SYSTEMS}.lattice.layers": AT_LEAST_0,
+    f"{SYSTEMS}.lattice.layers": ([0, 100], [-1, 101]),
     f"{SYSTEMS}.lattice.neighbors": AT_LEAST_1,
     f"{SYSTEMS}.lattice.feature_dimension": AT_LEAST_1,
     f"{SYSTEMS}.lattice.frozen_weight": FRACTION,
@@ -102,7 +105,13 @@ CHOICES = {
     "protocol": ["validated", "published"],
     "weights": ["bundled", "pretrained"],
     "device": ["auto", "cpu", "cuda"],
-    "prepare.split": ["random", "temporal"],
+    "prepare.split": [
+        "random",
+        "temporal",
+        "temporal_global",
+        "leave_one_out",
+        "cold_items",
+    ],
     "encode.text.encoder": ["minilm"],
     "encode.image.encoder": ["vit", "clip"],
     "encode.audio.encoder": ["vggish"],
@@ -172,7 +181,8 @@ def test_every_scalar_has_its_values_here() -> None:
 
 @pytest.mark.parametrize("key", BOUNDS)
 def test_numbers_up_to_their_bounds(tmp_path: Path, key: str) -> None:
-    kind = int if BOUNDS[key] in (AT_LEAST_0, AT_LEAST_1, AT_LEAST_4) else float
+    whole = BOUNDS[key] in (AT_LEAST_0, AT_LEAST_1, AT_LEAST_4, SEED)
+    kind = int if whole or key.endswith("layers") else float
     other = {"prepare.validation": "prepare.test", "prepare.test": "prepare.validation"}.get(key)
     room = {other: 0.05} if other else {}  # both together stay below 1
     valid, invalid = BOUNDS[key]
@@ -220,6 +230,36 @@ def test_what_a_system_is_not_told_has_its_default(tmp_path: Path) -> None:
         for key in own:
             less = changed(tmp_path, **{f"{SYSTEMS}.{name}.{key}": KeyError})
             assert load(less).systems == nothing
+
+
+def test_a_rating_is_a_number_or_nothing(tmp_path: Path) -> None:
+    for value in (None, 3, -1.5, 0):
+        assert load(changed(tmp_path, prepare__min_rating=value)).prepare.min_rating == value
+    for value in ("3", True, nan, float("inf"), [3]):
+        with pytest.raises(InputError) as error:
+            load(changed(tmp_path, prepare__min_rating=value))
+        assert refuses("prepare.min_rating", error)
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_a_dataset_has_a_name(tmp_path: Path, value: str) -> None:
+    with pytest.raises(InputError) as error:
+        load(changed(tmp_path, dataset=value))
+    assert refuses("dataset", error)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00", b"a: [1\n", b"a: !!python/x 1\n", b"a: \x01\n"]
+)
+def test_a_broken_file_is_said_to_be_one(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="params.yaml: "):
+        load(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError, match="params.yaml: not readable: is a directory"):
+        load(path)
 
 
 def test_what_is_not_read() -> None:

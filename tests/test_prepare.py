@@ -150,6 +150,10 @@ def test_the_summary_counts_what_is_there(catalogue: Path) -> None:
         "interactions": {"train": 3, "validation": 0, "test": 1},
         "sparsity": pytest.approx(1 / 3),  # 4 of 2 x 3 are there
         "cold_items": 1,  # a is only in test
+        "cold_users": 0,
+        "split": "given with the data",
+        "ratings": "none in the data: every row counts",
+        "k_core": 0,
         "modalities": {
             "text": {"items": 2}, "image": {"items": 2}, "audio": {"items": 0},
             "video": {"items": 0},
@@ -274,7 +278,7 @@ def test_manifests_name_the_bytes_that_will_be_encoded(catalogue: Path) -> None:
         "1": (rows["1"][1], sha256(b"picture")),
         "2": ("folder", ""),
         "3": ("folder/c.png", sha256(b"other")),
-        "4": ("link.png", ""),
+        "4": ("link.png", sha256(b"secret")),  # links are the owner's
         "5": (rows["5"][1], ""),
     }
 
@@ -308,7 +312,11 @@ def test_a_path_that_leads_out_is_not_read(catalogue: Path) -> None:
     ("file", "content", "messages"),
     [
         ("items.csv", "id,text\na,x\n", ["items.csv", "no column item_id", "id, text"]),
-        ("items.csv", "item_id\nb\na\nc\na\n007\n", ["items.csv", "'a'", "several rows"]),
+        (
+            "items.csv",
+            "item_id\nb\na\nc\na\n007\n",
+            ["row 3 and row 5: item_id 'a'", "several"],
+        ),
         ("items.csv", "item_id,title\na,x\n,y\n", ["items.csv", "row 3", "item_id is empty"]),
         ("items.csv", "item_id\n", ["items.csv", "no rows"]),
         ("items.csv", "", ["items.csv"]),
@@ -330,8 +338,8 @@ def test_a_path_that_leads_out_is_not_read(catalogue: Path) -> None:
         ),
         (
             "interactions.csv",
-            "user_id,item_id,split\nu,a,train\nu,b,dev\n",
-            ["row 3: split 'dev'", "valid: train, validation, test"],
+            "user_id,item_id,split\nu,a,train\nu,b,holdout\n",
+            ["row 3: split 'holdout'", "valid: train, validation, test"],
         ),
         ("interactions.csv", "user_id,item_id,split\nu,b,\n", ["row 2", "split None"]),
         ("interactions.csv", "user_id,item_id,split\nu,a,test\n", ["left for training"]),

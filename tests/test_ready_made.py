@@ -58,7 +58,11 @@ def test_rows_that_are_not_finite_are_missing(project):
     matrix = np.ones((4, 2))
     matrix[1, 0], matrix[2, 1], matrix[3, 1] = np.nan, np.inf, 1e60
     np.save("raw/features/image.npy", matrix)
-    assert encode(project)[0] == ["9"]
+    entry = replace(project.encode["image"], max_failures=0.75)
+    assert encode(replace(project, encode=project.encode | {"image": entry}))[0] == ["9"]
+    with pytest.raises(InputError, match=r"3 of 4 .* than encode\.image\.max_failures: 0\.7"):
+        fewer = replace(entry, max_failures=0.7)
+        encode(replace(project, encode=project.encode | {"image": fewer}))
     assert paths.failures_path("image").read_text().splitlines()[1:] == [
         f'"{item}","features/image.npy, row {row}","a value is not finite"'
         for item, row in (("10", 1), ("2", 2), ("x", 3))
@@ -78,7 +82,7 @@ def test_features_go_wherever_they_are_sent(project):
     items = [Item(name, str(row), "") for row, name in enumerate("abd")] + [Item("e", "3", "")]
     manifest = {"features": "features/smell.npy", "features_sha256": digest}
     target = Target(Path("there/x.parquet"), Path("elsewhere/y.csv"))
-    ready_made.take_features("smell", items, manifest, Path("raw"), target)
+    ready_made.take_features("smell", items, manifest, Path("raw"), target, 0.5)
     assert read_embeddings(target.embeddings)[0] == ["a", "b", "d"]
     assert '"e","features/smell.npy, row 3"' in target.failures.read_text()
     assert pq.read_schema(target.embeddings).metadata[b"modality"] == b"smell"
@@ -170,7 +174,7 @@ def write_table(**columns):
         (lambda: write(np.ones((4, 2), complex)), "complex128 of shape"),
         (lambda: write(np.ones((5, 2))), r"image\.npy: 5 rows for 4 items"),
         (lambda: write_table(item_id=["x"], embedding=[[]]), r"of lengths \[0\]; one length"),
-        (lambda: write_table(item_id=[None], embedding=[[1.0]]), "row 0: item_id None is not"),
+        (lambda: write_table(item_id=[None], embedding=[[1.0]]), "row 0 .*: item_id is empty"),
         (lambda: write(np.array([[{}]] * 4)), "not readable as a NumPy array of numbers"),
         (lambda: Path("raw/features/image.npy").write_bytes(b"x"), "not readable as a NumPy"),
         (lambda: Path("raw/features/image.npy").touch(), "not readable as a NumPy"),
@@ -180,9 +184,10 @@ def write_table(**columns):
         (lambda: write_table(item_id=["x"], embedding=[["y"]]), "a list of numbers is needed"),
         (lambda: write_table(item_id=["x", "9"], embedding=[[1.0], [1.0, 2.0]]),
          r"embeddings of lengths \[1, 2\]; one length"),
-        (lambda: write_table(item_id=["z"], embedding=[[1.0]]), "row 0: item_id 'z' is not among"),
+        (lambda: write_table(item_id=["z"], embedding=[[1.0]]),
+         "row 0 .*: item_id 'z' is not among"),
         (lambda: write_table(item_id=["x", "x"], embedding=[[1.0], [2.0]]),
-         "row 1: item_id 'x' stands twice"),
+         "row 1 .*: item_id 'x' stands twice"),
         (lambda: (write(np.ones((4, 2))), write_table(item_id=["x"], embedding=[[1.0]])),
          r"image\.parquet, image\.npy: only one may be there"),
     ],

@@ -73,10 +73,13 @@ def numbers(cell: Cell) -> list[Cell]:
     ]
 
 
+NUMBER = ("system", "layers", "seed", "split", "metric", "k", "value")
+
+
 def write_rows(path: Path, rows: list[Cell]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
+        writer = csv.DictWriter(file, rows[0] if rows else NUMBER)
         writer.writeheader()
         writer.writerows(rows)
 
@@ -96,10 +99,12 @@ def write_workspace(
     trained: list[Cell] | None = None,
     **summary: Any,
 ) -> None:
-    """What the earlier stages leave; columns that start with `drop` are left out."""
+    """What the earlier stages leave; columns that start with a word of `drop` are left out."""
 
     def kept(row: Cell) -> Cell:
-        return {k: v for k, v in row.items() if not k.startswith(drop) and v is not None}
+        return {
+            k: v for k, v in row.items() if not k.startswith(tuple(drop.split())) and v is not None
+        }
 
     yaml = YAML()
     params = yaml.load(REPOSITORY / "params.yaml")
@@ -135,7 +140,8 @@ def write_workspace(
     summary = {
         "dataset": "data/raw/sample", "synthetic": True, "users": 7, "items": 10,
         "interactions": {"train": 30, "validation": 5, "test": 8}, "sparsity": 0.4,
-        "cold_items": 1,
+        "cold_items": 1, "cold_users": 0, "k_core": 3,
+        "split": "leave one out, by time", "ratings": "at least 4: 43 of 90 rows count",
         "modalities": {m: {"items": n} for m, n in zip(
             ("text", "image", "audio", "video"), (10, 5, 3, 0), strict=True)},
     } | summary  # fmt: skip
@@ -475,6 +481,8 @@ def test_caveats_follow_the_inputs(make: Callable[..., Path]) -> None:
     text = (make(cells()) / "report.md").read_text()
     assert "The encoders of image, audio have random weights" in text
     assert "The catalogue is synthetic" in text and "It is synthetic: real media" in text
+    assert "Split: leave one out, by time. Ratings: at least 4: 43 of 90 rows count. " in text
+    assert "Users and items have at least 3 interactions each." in text
     assert "A synthetic catalogue: 7 users, 10 items, 43 interactions (data/raw/sample)." in text
     pretrained = dict.fromkeys(WEIGHTS, "pretrained")
     folder = make(cells(), weights=pretrained, synthetic=False, dataset="mine", users=1234)
@@ -742,6 +750,18 @@ def test_a_catalogue_without_a_split_has_a_report(missing: str, make: Callable[.
     assert f"**{other} NDCG at each system's selected depth" in text
     depths = {row["layers"] for row in read(folder / "tables/comparison-ndcg.csv")}
     assert missing == "test" or depths == {"2"}  # nothing selects: `layers` of params.yaml
+    assert ("without a validation split, nothing is selected" in text) == (missing != "test")
+    assert ("validation selected" in text) == (missing == "test")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_catalogue_that_evaluates_nothing_has_a_report(make: Callable[..., Path]) -> None:
+    folder = make(cells(), drop="validation test")
+    text = (folder / "report.md").read_text()
+    assert "neither test nor validation interactions: nothing was evaluated" in text
+    assert "## The trained model" in text and "## Data" in text
+    assert "## Systems compared" not in text and "validation selected" not in text
+    assert not list((folder / "tables").glob("comparison-*"))
 
 
 def flat(results: list[Cell], seeds: list[int | None]) -> list[Cell]:

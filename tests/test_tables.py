@@ -396,7 +396,7 @@ def test_the_trained_models_metrics_by_split_and_metric() -> None:
 def test_the_catalogue_in_numbers() -> None:
     summary = {
         "users": 7, "items": 10, "interactions": {"train": 30, "validation": 5, "test": 8},
-        "sparsity": 0.4, "cold_items": 1,
+        "sparsity": 0.4, "cold_items": 1, "cold_users": 2,
     }  # fmt: skip
     assert dataset_table(summary).rows == (
         ("users", 7),
@@ -406,6 +406,7 @@ def test_the_catalogue_in_numbers() -> None:
         ("test interactions", 8),
         ("sparsity", 0.4),
         ("cold items (no training interaction)", 1),
+        ("cold users (no training interaction)", 2),
     )
 
 
@@ -436,7 +437,7 @@ def test_what_became_of_every_modality() -> None:
 def test_a_row_for_every_parameter() -> None:
     parameters = {
         "layers": 2, "train": {"missing": "skip", "early": {"dropout": 0.1}, "weights": []},
-        "study": {"seeds": [3, 1]}, "reject": True, "keep": False,
+        "study": {"seeds": [3, 1]}, "reject": True, "keep": False, "min": None,
     }  # fmt: skip
     assert parameters_table(parameters).rows == (
         ("layers", "2"),
@@ -446,4 +447,5 @@ def test_a_row_for_every_parameter() -> None:
         ("study.seeds", "3 1"),
         ("reject", "true"),
         ("keep", "false"),
+        ("min", "null"),
     )

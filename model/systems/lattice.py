@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.config import FITTING, Config, OneOf, Positive, Range, SystemOptions
+from model.config import FITTING, LAYERS, Config, OneOf, Positive, Range, SystemOptions
 from model.dataset import Catalogue
 from model.embedding import Embeddings, EmbeddingSystem, xavier_table
 from model.graph import degrees, pattern_of
@@ -28,7 +28,7 @@ class Options(SystemOptions):
 
     learning_rate: Annotated[float, Positive] = 0.0005
     decay: Annotated[float, Range(0, 1, above=True)] = 0.96
-    layers: Annotated[int, Range(0)] = 2
+    layers: Annotated[int, LAYERS] = 2
     neighbors: Annotated[int, Range(1)] = 10
     feature_dimension: Annotated[int, Range(1)] = 64
     frozen_weight: Annotated[float, Range(0, 1)] = 0.9

@@ -27,7 +27,7 @@ class Options(SystemOptions):
     content = True
 
     learning_rate: Annotated[float, Positive] = 0.0005
-    layers: Annotated[int, Range(1)] = 3
+    layers: Annotated[int, Range(1, 100)] = 3
     regularization: Annotated[float, Range(0)] = 0.1
 
 

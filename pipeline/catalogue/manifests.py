@@ -1,54 +1,134 @@
 """Manifests: for each modality, which items have it and where their content is."""
 
+from __future__ import annotations
+
 import hashlib
+import os
 import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from encoders import takes_text
+from pipeline.catalogue.names import visible
+from pipeline.catalogue.raw import Items
 from pipeline.catalogue.ready_made import feature_rows, find_features
-from pipeline.common.files import contained, sha256_of
+from pipeline.common.files import atomic_path, contained, sha256_of
+from pipeline.common.tables import row_name
+
+NAMES = ("item_id", "source", "sha256")
 
 
-def manifest(dataset: Path, items: pa.Table, modality: str) -> pa.Table:
+EXAMPLES = 10  # of files that cannot be read
+
+
+@dataclass
+class Counts:
+    """How many items have a modality; of how many the file cannot be read, and which, and why."""
+
+    items: int = 0
+    absent: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+def write_manifest(path: Path, dataset: Path, items: Items, modality: str) -> Counts:
     """List the items that have `modality`, sorted by item_id.
 
+    The file has the columns item_id, source and sha256. Source is the text itself, or the file's
+    path relative to the dataset; sha256 is that of the text or of the file's bytes, so that a file
+    that changes changes the manifest. It is empty where there is no readable file; the encoder then
+    records the item as failed. A text in which nothing is to be seen is none.
+
+    Ready-made features come before raw media: source is then the row in their file, which the
+    schema's metadata names, and sha256 is empty.
+
     Args:
+        path: the file to write.
         dataset: the raw catalogue's folder.
-        items: its table of items, in the file's order.
-        modality: one that has an encoder.
-
-    Returns:
-        Columns item_id, source and sha256. Source is the text itself, or the file's path relative
-        to the dataset; sha256 is that of the text or of the file's bytes, so that a file that
-        changes changes the manifest. It is empty where there is no readable file; the encoder then
-        records the item as failed.
-
-        Ready-made features come before raw media: source is then the row in their file, which the
-        schema's metadata names, and sha256 is empty.
+        items: those that are listed, of all in its table.
+        modality: its name.
     """
+    metadata: dict[str, str] = {}
+    counts = Counts()
     if features := find_features(dataset, modality):
-        rows = feature_rows(features, items["item_id"].to_pylist())
         metadata = {
             "features": str(features.relative_to(dataset)),
             "features_sha256": sha256_of(features),
         }
-        ids, sources = [i for i, _ in rows], [str(row) for _, row in rows]
-        return _manifest_table(ids, sources, [""] * len(ids), metadata)
-    column = items[modality] if modality in items.column_names else None
-    if column is None:
-        ids, sources = [], []
+        ids, rows = feature_rows(features, items)
+        sources = pc.cast(pa.array(rows), pa.string())
+        parts = iter([(ids, sources, pa.array([""] * len(ids), pa.string()))])
+    elif modality in items.columns:
+        parts = _raw(dataset, items, modality, counts)
     else:
-        has = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), False)
-        ids = items["item_id"].filter(has).to_pylist()
-        sources = column.filter(has).to_pylist()
-    if takes_text(modality):
-        digests = [hashlib.sha256(source.encode()).hexdigest() for source in sources]
-    else:
-        digests = [media_sha256(dataset, source) for source in sources]
-    return _manifest_table(ids, sources, digests, {})
+        parts = iter(())
+    schema = pa.schema([(name, pa.string()) for name in NAMES], metadata)
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        for part in parts:
+            counts.items += len(part[0])
+            writer.write_table(pa.Table.from_arrays(part, schema=schema))
+    return counts
+
+
+def _raw(
+    dataset: Path, items: Items, modality: str, counts: Counts
+) -> Iterator[tuple[pa.Array, pa.Array, pa.Array]]:
+    """(ids, sources, digests) of the items whose cell says something."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for ids, rows, table in items.batches([modality]):
+            column = pa.concat_arrays(table[modality].chunks)
+            has = visible(column)
+            sources = column.filter(has)
+            listed = sources.to_pylist()
+            if takes_text(modality):
+                digests = [hashlib.sha256(text.encode()).hexdigest() for text in listed]
+            else:
+                digests = list(threads.map(partial(media_sha256, dataset), listed))
+                rows = rows[np.asarray(has)]
+                _count_absent(dataset, items.path, modality, counts, rows, listed, digests)
+            yield ids.filter(has), sources, pa.array(digests, pa.string())
+
+
+def _count_absent(
+    dataset: Path, table: Path, modality: str, counts: Counts,
+    rows: NDArray[np.int64], sources: list[str], digests: list[str],
+) -> None:  # fmt: skip
+    for row, source, digest in zip(rows, sources, digests, strict=True):
+        if not digest:
+            counts.absent += 1
+            if len(counts.examples) < EXAMPLES:
+                where = f"{table}: {row_name(table, int(row))}"
+                counts.examples.append(f"{where}: {modality} {source!r}: {_why(dataset, source)}")
+
+
+def _why(dataset: Path, source: str) -> str:
+    """Why a file cannot be read, and what may help."""
+    try:
+        path = contained(dataset, source)
+        with path.open("rb"):
+            return "not a regular file"
+    except FileNotFoundError:
+        if "://" in source:
+            return "an address; download it, and give the file's path"
+        if "\\" in source:
+            return "no such file; write folders with /"
+        alike = [p.name for p in path.parent.glob("*") if p.name.lower() == path.name.lower()]
+        return "no such file" + (f"; did you mean {alike[0]!r}?" if alike else "")
+    except ValueError as error:
+        return str(error)
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
 
 
 def media_sha256(dataset: Path, source: str) -> str:
@@ -58,10 +138,3 @@ def media_sha256(dataset: Path, source: str) -> str:
         return sha256_of(path) if stat.S_ISREG(path.stat().st_mode) else ""
     except (OSError, ValueError):
         return ""
-
-
-def _manifest_table(
-    ids: list[str], sources: list[str], digests: list[str], metadata: dict[str, str]
-) -> pa.Table:
-    schema = pa.schema([(n, pa.string()) for n in ("item_id", "source", "sha256")], metadata)
-    return pa.table([ids, sources, digests], schema=schema).sort_by("item_id")

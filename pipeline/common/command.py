@@ -1,16 +1,43 @@
 """How a stage runs from the command line: what it says, and errors without a traceback."""
 
+import errno
 import logging
+import sqlite3
 import sys
 from collections.abc import Callable
 
 from pipeline.common.files import InputError
 
+INTERRUPTED = 130  # the exit code of a process that Ctrl-C ended, as shells give it
+# What is wrong with the machine and not with the code.
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+               errno.EMFILE, errno.EFBIG}  # fmt: skip
+
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage's `main`; what the user got wrong ends it with one message, exit code 1."""
+    """Run a stage's `main`; what its code cannot help ends it with one message, exit code 1.
+
+    That is what the user got wrong, a disk that is full or not to be written, too little memory;
+    and Ctrl-C, exit code 130.
+    """
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.INFO)
     try:
         main()
     except InputError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"error: {where}{(error.strerror or str(error)).lower()}")
+    except sqlite3.OperationalError as error:
+        sys.exit(f"error: .cache: {error}")
+    except MemoryError as error:
+        sys.exit(f"error: out of memory: {error}".rstrip(": "))
+    except RuntimeError as error:
+        if "allocate memory" not in str(error) and "out of memory" not in str(error):
+            raise
+        sys.exit(f"error: out of memory: {str(error).splitlines()[0]}")

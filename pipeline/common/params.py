@@ -1,7 +1,9 @@
 """params.yaml, read and checked in one place: every key and value, before any work is done."""
 
 import difflib
+import math
 import sys
+import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -15,9 +17,11 @@ from encoders import encoders_of, modalities
 from encoders.precision import PRECISIONS
 from model.config import (
     AGGREGATES,
+    LAYERS,
     PROJECTIONS,
     PROPAGATIONS,
     PROTOCOLS,
+    SEED,
     OneOf,
     Range,
     SystemOptions,
@@ -31,13 +35,14 @@ from pipeline.common.files import InputError
 
 PARAMS = Path("params.yaml")
 WEIGHTS = ("bundled", "pretrained")
+SPLIT_KINDS = ("random", "temporal", "temporal_global", "leave_one_out", "cold_items")
 
 
 @dataclass(frozen=True)
 class Sample:
     """The bundled synthetic catalogue."""
 
-    seed: Annotated[int, Range(0)]
+    seed: Annotated[int, SEED]
     users: Annotated[int, Range(1)]
     items: Annotated[int, Range(1)]
     interactions_per_user: Annotated[int, Range(4)]
@@ -45,12 +50,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Ids and splits."""
+    """What of a catalogue counts, and how it is divided."""
 
-    seed: Annotated[int, Range(0)]
-    split: Annotated[str, OneOf(("random", "temporal"))]
+    seed: Annotated[int, SEED]
+    split: Annotated[str, OneOf(SPLIT_KINDS)]
     validation: Annotated[float, Range(0, 0.9)]
     test: Annotated[float, Range(0, 0.9)]
+    min_rating: Annotated[float | None, Range(-math.inf)] = None
+    k_core: Annotated[int, Range(0)] = 0
+    max_failures: Annotated[float, Range(0, 1)] = 0.5
 
 
 @dataclass(frozen=True)
@@ -69,8 +77,8 @@ class Study:
     """What is compared: each system over layers and seeds, as far as it reads them."""
 
     systems: list[Annotated[str, OneOf(SYSTEMS)]]
-    layers: list[Annotated[int, Range(0)]]
-    seeds: list[Annotated[int, Range(0)]]
+    layers: list[Annotated[int, LAYERS]]
+    seeds: list[Annotated[int, SEED]]
 
 
 @dataclass(frozen=True)
@@ -80,12 +88,12 @@ class Params:
     dataset: str
     fusion: Annotated[str, OneOf(SYSTEMS)]
     aggregate: Annotated[str, OneOf(AGGREGATES)]
-    layers: Annotated[int, Range(0)]
+    layers: Annotated[int, LAYERS]
     propagation: Annotated[str, OneOf(PROPAGATIONS)]
     projection: Annotated[str, OneOf(PROJECTIONS)]
     protocol: Annotated[str, OneOf(PROTOCOLS)]
     weights: str
-    seed: Annotated[int, Range(0)]
+    seed: Annotated[int, SEED]
     device: Annotated[str, OneOf(("auto", "cpu", "cuda"))]
     sample: Sample
     prepare: Prepare
@@ -124,11 +132,19 @@ def read_yaml(path: Path) -> Any:
         return YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
         raise InputError(f"{path} is not here; run from the repository's root") from None
-    except YAMLError as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text; save it as UTF-8") from error
+    except OSError as error:
+        raise InputError(
+            f"{path}: not readable: {(error.strerror or str(error)).lower()}"
+        ) from error
+    except (YAMLError, ValueError) as error:
         raise InputError(f"{path}: {error}") from error
 
 
 def _check_across(params: Params) -> None:
+    if not params.dataset.strip():
+        raise _invalid("dataset", params.dataset, ["a folder, such as data/raw/my-shop"])
     share = params.prepare.validation + params.prepare.test
     if share >= 1:
         raise InputError(
@@ -189,9 +205,11 @@ def _value(hint: Any, raw: Any, key: str) -> Any:
         value, rule = _value(arguments[0], raw, key), arguments[1]
         if isinstance(rule, OneOf) and value not in rule.choices:
             raise _invalid(key, value, rule.choices)
-        if isinstance(rule, Range) and value not in rule:
+        if isinstance(rule, Range) and value is not None and value not in rule:
             raise _invalid(key, value, [str(rule)])
         return value
+    if origin is types.UnionType:  # X | None
+        return None if raw is None else _value(arguments[0], raw, key)
     if origin is dict and arguments[1] is SystemOptions:
         if not isinstance(raw, Mapping):
             raise _invalid(key, raw, ["a mapping from systems to their parameters, or {}"])

@@ -29,15 +29,15 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
 
 
 def refuse_failures(
-    modality: str, items: int, failures: Sequence[Failure], most: float, path: Path
+    modality: str, items: int, failures: Sequence[Failure], most: float, key: str, path: Path
 ) -> None:
-    """InputError if more than the share `most` of the items failed; it names `path`."""
+    """InputError if more than the share `most` of the items failed: `key`.max_failures."""
     if len(failures) <= most * items:
         return
     common = Counter(reason for _, reason in failures).most_common(SHOWN)
     raise InputError(
         f"{modality}: {len(failures)} of {items} items could not be encoded, more than "
-        f"encode.{modality}.max_failures: {most:g} allows: "
+        f"{key}.max_failures: {most:g} allows: "
         + "; ".join(f"{reason} ({count})" for reason, count in common)
         + f". {path} has them all"
     )

@@ -62,7 +62,8 @@ def encode_items(items: list[Item], cls: type[Encoder], params: Params, target: 
             if item.sha256 not in cached
         ]
         write_failures(target.failures, failures)
-        refuse_failures(modality, len(items), failures, entry.max_failures, target.failures)
+        key, path = f"encode.{modality}", target.failures
+        refuse_failures(modality, len(items), failures, entry.max_failures, key, path)
         metadata |= {
             "weights": found.source,
             "weights_sha256": digest,

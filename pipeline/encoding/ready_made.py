@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import modalities
 from pipeline.catalogue.embeddings import Target, write_embeddings
 from pipeline.catalogue.ready_made import provenance, read_features
 from pipeline.common.files import InputError, sha256_of
 from pipeline.encoding.manifest import Item
-from pipeline.encoding.outputs import versions, write_failures
+from pipeline.encoding.outputs import refuse_failures, versions, write_failures
 
 log = logging.getLogger("features")
 
@@ -20,7 +21,12 @@ STEP = 65_536  # rows that are looked at together
 
 
 def take_features(
-    modality: str, items: list[Item], manifest: dict[str, str], dataset: Path, target: Target
+    modality: str,
+    items: list[Item],
+    manifest: dict[str, str],
+    dataset: Path,
+    target: Target,
+    max_failures: float,
 ) -> None:
     """Write the features of `items` to `target`; a row that is not finite counts as missing.
 
@@ -30,9 +36,10 @@ def take_features(
         manifest: `features`, that file's path relative to the dataset, and `features_sha256`.
         dataset: the folder of the catalogue.
         target: where the embeddings and the failures go.
+        max_failures: the share of the items that may have no row of numbers.
 
     Raises:
-        InputError: the file of features is not what the manifest was made from.
+        InputError: the file of features is not what the manifest was made from, or too many fail.
     """
     name, sha256 = manifest["features"], manifest["features_sha256"]
     path = dataset / name
@@ -60,6 +67,8 @@ def take_features(
         "count": str(len(good)),
     }
     write_failures(target.failures, failures)
+    key = f"encode.{modality}" if modality in modalities() else "prepare"
+    refuse_failures(modality, len(items), failures, max_failures, key, target.failures)
     write_embeddings(
         target.embeddings, [item.item_id for item in good],
         lambda part: rows(good[part]), width, metadata | versions("pyarrow"),

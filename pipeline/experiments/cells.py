@@ -191,7 +191,6 @@ def _fit(experiment: Experiment, whole: Dataset, path: Path, checkpoint: Checkpo
     device = torch.device(experiment.device)
     dataset = whole.to(device)
     config, resumed = experiment.config, checkpoint.load()
-    system = build(system_class(experiment.system), whole.catalogue, config, experiment.seed)
     with tqdm(
         total=flatten(config).get("train.epochs"),
         initial=len(resumed.history) if resumed else 0,
@@ -208,6 +207,9 @@ def _fit(experiment: Experiment, whole: Dataset, path: Path, checkpoint: Checkpo
 
         run = Run(experiment.seed or 0, resumed, show, checkpoint.save)
         try:
+            system = build(
+                system_class(experiment.system), whole.catalogue, config, experiment.seed
+            )
             told = fit(system, dataset, run, device)
         except Diverged as error:
             checkpoint.remove()

@@ -14,7 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.common.command import run_stage
-from pipeline.common.files import InputError, read_table, write_csv
+from pipeline.common.files import InputError, write_csv
+from pipeline.common.tables import read_table
 
 log = logging.getLogger("lightgcn")
 

@@ -36,7 +36,9 @@ def of_gains(gains: Table | None) -> Iterator[Figure]:
 
 
 def of_comparisons(comparisons: dict[str, Table]) -> Iterator[Figure]:
-    """One figure a metric, system by system; then all of them in one."""
+    """One figure a metric, system by system; then all of them in one. Without tables, none."""
+    if not comparisons:
+        return
     columns = [Measure(metric, SELECTION.k) for metric in comparisons]
     tables = list(comparisons.values())
     for table, column in reversed(list(zip(tables, columns, strict=True))):

@@ -42,7 +42,7 @@ def layers_table(scores: Scores) -> Table:
 
 
 def comparison_table(scores: Scores, selected: dict[str, int | None], metric: str) -> Table:
-    """One metric of each system at the depth that validation selected, over the seeds."""
+    """One metric of each system at its selected depth, over the seeds."""
     shown = measures(metric)
     return Table(
         f"comparison-{metric}",

@@ -14,6 +14,7 @@ def dataset_table(summary: dict[str, Any]) -> Table:
         *((f"{split} interactions", n) for split, n in summary["interactions"].items()),
         ("sparsity", summary["sparsity"]),
         ("cold items (no training interaction)", summary["cold_items"]),
+        ("cold users (no training interaction)", summary["cold_users"]),
     )
     return Table("dataset", "The catalogue", ("property", "value"), rows)
 
@@ -81,7 +82,8 @@ def parameters_table(parameters: dict[str, Any]) -> Table:
         elif isinstance(value, list):
             yield key, " ".join(map(str, value))
         else:
-            yield key, str(value).lower() if isinstance(value, bool) else str(value)
+            words = {True: "true", False: "false", None: "null"}  # as YAML has them
+            yield key, words[value] if isinstance(value, bool | None) else str(value)
 
     rows = tuple(flat(parameters, ""))
     return Table("parameters", "The parameters of this run", ("parameter", "value"), rows)

@@ -22,6 +22,11 @@ def findings(
     with_content = gains and gains.where(
         "system", *(system for system in gains["system"] if inputs.reads_content(system))
     )
+    if not selected:
+        return [
+            "The catalogue has neither test nor validation interactions: nothing was evaluated.",
+            *_caveats(inputs),
+        ]
     return [
         *_does_content_help(scores, selected, with_content),
         *_who_gains(gains),

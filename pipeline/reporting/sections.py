@@ -52,12 +52,13 @@ def build(inputs: Inputs) -> Report:
     """The whole report, from the inputs alone."""
     scores, params, study = Scores(inputs.study.results), inputs.params, inputs.study
     selected = scores.select(params.layers)
-    comparisons = {metric: comparison_table(scores, selected, metric) for metric in ACCURACY}
+    compared = {metric: comparison_table(scores, selected, metric) for metric in ACCURACY}
+    comparisons = compared if selected else {}  # nothing was evaluated
     layers = layers_table(scores)
     gains = gains_table(scores, selected)
     alpha = alpha_table(study.models)
     curves = curves_table(
-        [row for row in study.history if row["layers"] == selected[row["system"]]],
+        [row for row in study.history if row["layers"] == selected.get(row["system"], -1)],
         "system",
         "curves",
         f"Losses and validation {SELECTED_BY} by epoch at each system's selected depth, "
@@ -74,11 +75,17 @@ def build(inputs: Inputs) -> Report:
     modalities = modalities_table(inputs.summary, inputs.embeddings, inputs.failures)
     failures = failures_table(inputs.failures)
     parameters = parameters_table(inputs.parameters)
+    systems = Section(
+        "Systems compared",
+        [_how_compared(inputs, selected, scores.validated)],
+        [*captions.of_comparisons(comparisons)],
+        list(comparisons.values()),
+    )
     depth = Section(
         "Depth",
         ["K propagation layers; K = 0 is matrix factorisation. Means over seeds."],
         [*captions.of_depths(layers)],
-        _depth_tables(layers, selected),
+        _depth_tables(layers, selected, scores.validated),
     )
     training = Section(
         "Training",
@@ -93,18 +100,12 @@ def build(inputs: Inputs) -> Report:
             [*captions.of_gains(gains)],
             _present(gains),
         ),
-        Section(
-            "Systems compared",
-            [_how_compared(inputs, selected)],
-            [*captions.of_comparisons(comparisons)],
-            list(comparisons.values()),
-        ),
-        *(section for section in (depth, training) if section.figures or section.tables),
+        *(section for section in (systems, depth, training) if section.figures or section.tables),
         Section(
             "The trained model",
             [f"{trained_in_words(params)}: `{paths.MODEL}`, what `dvc metrics diff` compares."],
             [*captions.of_trained(inputs.history)],
-            [trained],
+            [trained] if trained.rows else [],
         ),
         Section("Data", _data_notes(inputs), [], [dataset, modalities, *_first(failures)]),
         Section("Parameters", [], [], [parameters]),
@@ -113,8 +114,8 @@ def build(inputs: Inputs) -> Report:
         _subtitle(inputs),
         sections,
         _present(
-            dataset, modalities, failures, *comparisons.values(), layers, gains, curves, alpha,
-            alpha_curves, trained, parameters,
+            dataset, modalities, failures, *comparisons.values(), layers if layers.rows else None,
+            gains, curves, alpha, alpha_curves, trained if trained.rows else None, parameters,
         ),
     )  # fmt: skip
 
@@ -132,9 +133,15 @@ def _subtitle(inputs: Inputs) -> str:
     )
 
 
-def _how_compared(inputs: Inputs, selected: dict[str, int | None]) -> str:
+def _how_compared(inputs: Inputs, selected: dict[str, int | None], validated: bool) -> str:
+    depth = (
+        f"the depth K that validation {SELECTED_BY} selected"
+        if validated
+        else f"K = {inputs.params.layers}, by params.yaml (its least, where it was not fitted with "
+        "that): without a validation split, nothing is selected"
+    )
     text = (
-        f"Each system at the depth K that validation {SELECTED_BY} selected; "
+        f"Each system at {depth}; "
         f"{len(inputs.params.study.seeds)} seeds. Bold: the highest mean of a column."
     )
     if None in selected.values():
@@ -144,13 +151,14 @@ def _how_compared(inputs: Inputs, selected: dict[str, int | None]) -> str:
     return text
 
 
-def _depth_tables(layers: Table, selected: dict[str, int | None]) -> list[Table]:
+def _depth_tables(layers: Table, selected: dict[str, int | None], validated: bool) -> list[Table]:
     """A table a system that has depths, and one of all systems that have none."""
+    selects = "validation selected" if validated else "compared at"
     tables = [
         replace(
             layers.where("system", system).without("system"),
             name=f"layers-{system}",
-            caption=f"{system}: metrics by depth; validation selected {at_depth(depth)}",
+            caption=f"{system}: metrics by depth; {selects} {at_depth(depth)}",
         )
         for system, depth in selected.items()
         if depth is not None
@@ -168,6 +176,11 @@ def _data_notes(inputs: Inputs) -> list[str]:
             " It is synthetic: real media files, drawn from hidden topics that words, shapes, "
             "sounds and motions express and that users like."
         )
+    core = inputs.summary["k_core"]
+    notes.append(
+        f"Split: {inputs.summary['split']}. Ratings: {inputs.summary['ratings']}."
+        + (f" Users and items have at least {core} interactions each." if core > 1 else "")
+    )
     if not inputs.failures:
         notes.append("Every item that has a modality was encoded.")
     return notes
