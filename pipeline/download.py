@@ -24,7 +24,7 @@ log = logging.getLogger("download")
 
 RAW = Path("data/raw")
 DOWNLOADS = Path(".cache/downloads")
-ADVICE = "once the network is back, the same command goes on where it was"
+ADVICE = "the same command goes on where it was"
 
 GITHUB = "https://raw.githubusercontent.com"
 SPLITS = f"{GITHUB}/muscif/neo-mmlgcn/6c7155fefa22c0e42fc4625ae523af67742078a2/data"

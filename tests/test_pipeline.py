@@ -158,7 +158,7 @@ def test_what_is_computed_after_a_change_of_code(clone: Clone) -> None:
         path.write_text(before.replace(old, new))
         got.append(counts(clone))
         path.write_text(before)
-    clone.run("git checkout -q . && dvc checkout -q dvc.yaml")
+    clone.run("git checkout -q . && dvc checkout -q")
     assert got == [expected for *_, expected in CODE]
 
 
@@ -166,7 +166,7 @@ def test_a_seed_more_fits_one_cell_a_system_and_depth(clone: Clone) -> None:
     output = clone.run("dvc exp run -S 'study.seeds=[1,2,3]'")
     assert stages_run(output) == ["study@none", "study@frozen", "report"]
     assert output.count("6 models, 2 of them fitted now") == 2
-    clone.run("git checkout -q . && dvc checkout -q dvc.yaml")
+    clone.run("git checkout -q . && dvc checkout -q")
 
 
 def test_report_is_there(clone: Clone) -> None:
@@ -205,7 +205,7 @@ def test_another_system_reruns_only_train_and_report(clone: Clone) -> None:
     difference = json.loads(clone.run("dvc metrics diff --json"))
     changed = difference["reports/metrics.json"]
     assert any(c["diff"] for c in changed.values() if "diff" in c)
-    clone.run("git checkout -q . && dvc checkout -q dvc.yaml")
+    clone.run("git checkout -q . && dvc checkout -q")
 
 
 def test_force_gives_the_same_bytes(clone: Clone) -> None:
