@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 
 from encoders import modalities
 from pipeline.catalogue.embeddings import Target
+from pipeline.catalogue.feature_files import modalities_without_encoder, suspect_features
 from pipeline.catalogue.manifests import Counts, write_manifest
 from pipeline.catalogue.problems import Problems
 from pipeline.catalogue.raw import Items, read_interactions, read_items
-from pipeline.catalogue.ready_made import modalities_without_encoder, suspect_features
 from pipeline.catalogue.splits import Selection, select
 from pipeline.common import paths
 from pipeline.common.command import run_stage

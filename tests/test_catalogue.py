@@ -286,7 +286,8 @@ def test_links_in_the_folder_are_the_owners(raw: Path, caplog: pytest.LogCapture
         ("b.png", "no such file"),
         ("../b.png", "the path leads out of the dataset folder"),
         ("/etc/passwd", "the path leads out of the dataset folder"),
-        ("folder", "is a directory"),
+        ("folder", "a folder, not a file"),
+        ("pipe", "not a regular file"),
         ("A.PNG", "no such file; did you mean 'a.png'?"),
         ("pictures\\a.png", "no such file; write folders with /"),
         ("https://example.org/a.png", "an address; download it, and give the file's path"),
@@ -297,6 +298,7 @@ def test_files_that_are_missing_are_said_to_be(
     raw: Path, caplog: pytest.LogCaptureFixture, source: str, why: str
 ) -> None:
     (raw / "folder").mkdir()
+    os.mkfifo(raw / "pipe")
     (raw / "a.png").write_bytes(b"a")
     write(raw, f"item_id,image\na,a.png\nc,\nb,{source}\n", "user_id,item_id\nu,a\n")
     prepare(raw, PARAMS)

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from encoders import takes_text
+from pipeline.catalogue.feature_files import feature_rows, find_features
 from pipeline.catalogue.names import visible
 from pipeline.catalogue.raw import Items
-from pipeline.catalogue.ready_made import feature_rows, find_features
 from pipeline.common.files import atomic_path, contained, sha256_of
 from pipeline.common.tables import row_name
 
@@ -116,8 +116,11 @@ def _why(dataset: Path, source: str) -> str:
     """Why a file cannot be read, and what may help."""
     try:
         path = contained(dataset, source)
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
+            return "a folder, not a file" if stat.S_ISDIR(mode) else "not a regular file"
         with path.open("rb"):
-            return "not a regular file"
+            return "not readable"
     except FileNotFoundError:
         if "://" in source:
             return "an address; download it, and give the file's path"

@@ -17,6 +17,13 @@ class InputError(ValueError):
     """Something the user gave is wrong. The message names it and says what is valid."""
 
 
+def unreadable(path: Path, error: Exception) -> InputError:
+    """What to say of a file that a library cannot read."""
+    kind = {".parquet": "Parquet", ".npy": "NumPy"}.get(path.suffix, path.suffix[1:].upper())
+    reason = getattr(error, "strerror", None) or (str(error).strip() or repr(error))
+    return InputError(f"{path}: not readable as {kind}: {reason.splitlines()[0]}")
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` that replaces it only when the block succeeds."""

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from pipeline.common.files import InputError
+from pipeline.common.files import InputError, unreadable
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 ROWS = 65_536  # of a batch
@@ -141,13 +141,6 @@ def row_name(path: Path, index: int) -> str:
         return f"row {index} (the first is 0)"
     number, line, _ = next(islice(_records(path), 1 + index, None))
     return f"row {number}" if number == line else f"row {number} (line {line})"
-
-
-def unreadable(path: Path, error: Exception) -> InputError:
-    """What to say of a file that a library cannot read."""
-    kind = {".parquet": "Parquet", ".npy": "NumPy"}.get(path.suffix, path.suffix[1:].upper())
-    reason = getattr(error, "strerror", None) or (str(error).strip() or repr(error))
-    return InputError(f"{path}: not readable as {kind}: {reason.splitlines()[0]}")
 
 
 def _parquet(path: Path) -> pq.ParquetFile:

@@ -1,0 +1,100 @@
+"""Which ready-made features a dataset has, and which of their rows belong to which item.
+
+A name in `features/` that no encoder has makes a modality of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from encoders import modalities
+from pipeline.catalogue.columns import ids_of
+from pipeline.catalogue.names import near_misses
+from pipeline.catalogue.problems import Problems
+from pipeline.catalogue.raw import Items
+from pipeline.catalogue.ready_made import read_feature_table, read_features
+from pipeline.common.files import InputError
+from pipeline.common.tables import row_name
+
+SUFFIXES = (".parquet", ".npy")
+
+
+def find_features(dataset: Path, modality: str) -> Path | None:
+    """The modality's file of ready-made features, if there is one. InputError if there are two."""
+    folder = dataset / "features"
+    found = [p for s in SUFFIXES if (p := folder / f"{modality}{s}").is_file()]
+    if len(found) > 1:
+        raise InputError(f"{folder}: {', '.join(p.name for p in found)}: only one may be there")
+    return found[0] if found else None
+
+
+def modalities_without_encoder(dataset: Path) -> list[str]:
+    """The names in `features/` that no encoder has, such as genres, tags or a graph's nodes."""
+    return sorted(set(_names(dataset)) - {*modalities()})
+
+
+def suspect_features(dataset: Path, problems: Problems) -> None:
+    """Say which names in `features/` are probably meant to be others, or are of no known kind."""
+    folder = dataset / "features"
+    for given, meant in near_misses(_names(dataset), modalities()).items():
+        problems.add(
+            f"{folder}: {given}: did you mean {meant}? Rename the file, to that or to what is "
+            f"farther from it; modalities with an encoder: {', '.join(modalities())}"
+        )
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            if path.name not in (*_files(dataset), ".gitignore"):
+                problems.add(f"{path}: features are {' or '.join(SUFFIXES)} files")
+
+
+def _files(dataset: Path) -> list[str]:
+    paths = sorted((dataset / "features").glob("*"))
+    return [path.name for path in paths if path.suffix in SUFFIXES and path.is_file()]
+
+
+def _names(dataset: Path) -> list[str]:
+    return [Path(name).stem for name in _files(dataset)]
+
+
+def feature_rows(path: Path, items: Items) -> tuple[pa.Array, NDArray[np.int64]]:
+    """(ids, rows in the file) of every item that the file has, in the order of ids.
+
+    Args:
+        path: the file of ready-made features.
+        items: those that are wanted, of all in their table.
+
+    Raises:
+        InputError: the file's shape or columns are wrong, or it names an unknown or repeated item.
+    """
+    if path.suffix == ".npy":
+        rows, wanted = len(read_features(path)), len(items.table)
+        if rows != wanted:
+            raise InputError(f"{path}: {rows} rows for {wanted} items; a row an item is needed")
+        return items.ids, items.rows
+    table = read_feature_table(path)
+    problems = Problems()
+    found = ids_of(path, "item_id", table["item_id"].chunks, problems)
+    problems.refuse()
+    ids = found.dictionary.take(found.indices)
+    listed = pc.is_in(ids, value_set=items.known)
+    if not pc.all(listed).as_py():
+        row = pc.index(listed, False).as_py()
+        raise InputError(
+            f"{path}: {row_name(path, row)}: item_id {ids[row].as_py()!r} is not among the items"
+        )
+    if len(found.dictionary) < len(ids):
+        order = np.argsort(np.asarray(found.indices), kind="stable")
+        codes = np.asarray(found.indices)[order]
+        row = int(order[1:][codes[1:] == codes[:-1]].min())
+        raise InputError(
+            f"{path}: {row_name(path, row)}: item_id {ids[row].as_py()!r} stands twice"
+        )
+    places = pc.index_in(items.ids, value_set=ids)
+    present = pc.is_valid(table["embedding"]).combine_chunks()
+    has = pc.fill_null(present.take(places), False)
+    return items.ids.filter(has), np.asarray(places.filter(has)).astype(np.int64)
