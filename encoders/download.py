@@ -1,4 +1,4 @@
-"""Published weights: pinned, fetched once, checked, then read from disk without a network."""
+"""Published files: pinned, fetched once, checked, then read from disk without a network."""
 
 import hashlib
 import http.client
@@ -72,47 +72,58 @@ class UrlFile:
         return Path(torch.hub.get_dir()) / "checkpoints" / self.url.rsplit("/", 1)[-1]
 
     def fetch(self) -> Path:
-        """The local file, downloaded unless it is cached; only a whole, right one gets its name."""
-        if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            part = self.path.with_name(f"{self.path.name}.part")
-            self._download(part)
-            digest = sha256_of(part)
-            if not digest.startswith(self.sha256):
-                part.unlink()
-                raise DownloadError(f"{self.url}: sha256 is {digest}, not {self.sha256}")
-            os.replace(part, self.path)
-        return self.path
+        """The local file, downloaded unless it is cached."""
+        return fetch_url(self.url, self.path, self.sha256)
 
-    def _download(self, part: Path) -> None:
-        """All of the file into `part`, going on from what is there."""
-        for _ in range(TRIES):
-            try:
-                if self._transfer(part):
-                    return
-                reason = "the transfer broke off"
-            except urllib.error.HTTPError as error:
-                if error.code == 416:  # nothing lies behind what is there; its hash tells if whole
-                    return
-                reason = str(error)
-            except (OSError, http.client.HTTPException) as error:
-                reason = str(error)
-        raise DownloadError(f"{self.url} is not cached and not to be had ({reason}); {ADVICE}")
 
-    def _transfer(self, part: Path) -> bool:
-        """One connection; whether it brought everything that was announced."""
-        have = part.stat().st_size if part.exists() else 0
-        request = urllib.request.Request(self.url, headers={"Range": f"bytes={have}-"})
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-            resumed = answer.status == 206
-            length = answer.headers.get("Content-Length")
-            total = None if length is None else int(length) + (have if resumed else 0)
-            with (
-                part.open("ab" if resumed else "wb") as file,
-                tqdm(total=total, initial=have if resumed else 0, desc=self.path.name, unit="B",
-                     unit_scale=True, disable=None) as bar,
-            ):  # fmt: skip
-                while block := answer.read(BLOCK):
-                    file.write(block)
-                    bar.update(len(block))
-        return total is None or part.stat().st_size == total
+def fetch_url(url: str, path: Path, sha256: str, advice: str = ADVICE) -> Path:
+    """The file at `url` as `path`, downloaded unless it is there.
+
+    Only a whole, right file gets its name: bytes gather beside it, in `<name>.part`, where the
+    next call goes on. Raises DownloadError, with `advice` if the file is not to be had.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.part")
+        _download(url, part, advice)
+        digest = sha256_of(part)
+        if not digest.startswith(sha256):
+            part.unlink()
+            raise DownloadError(f"{url}: sha256 is {digest}, not {sha256}")
+        os.replace(part, path)
+    return path
+
+
+def _download(url: str, part: Path, advice: str) -> None:
+    """All of the file into `part`, going on from what is there."""
+    for _ in range(TRIES):
+        try:
+            if _transfer(url, part):
+                return
+            reason = "the transfer broke off"
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # nothing lies behind what is there; its hash tells if whole
+                return
+            reason = str(error)
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(error)
+    raise DownloadError(f"{url} is not cached and not to be had ({reason}); {advice}")
+
+
+def _transfer(url: str, part: Path) -> bool:
+    """One connection; whether it brought everything that was announced."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"})
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        resumed = answer.status == 206
+        length = answer.headers.get("Content-Length")
+        total = None if length is None else int(length) + (have if resumed else 0)
+        with (
+            part.open("ab" if resumed else "wb") as file,
+            tqdm(total=total, initial=have if resumed else 0, desc=part.stem, unit="B",
+                 unit_scale=True, disable=None) as bar,
+        ):  # fmt: skip
+            while block := answer.read(BLOCK):
+                file.write(block)
+                bar.update(len(block))
+    return total is None or part.stat().st_size == total

@@ -10,6 +10,7 @@ Reads `data/prepared/` and `data/embeddings/`; writes the model, its metrics to
 
 import json
 import logging
+from pathlib import Path
 
 from safetensors.torch import save
 
@@ -46,17 +47,18 @@ def main() -> None:
         "parameters": experiment.config.record(),
         "best_epoch": cell.best_epoch,
     }
+    # Each has memory of its own: without layers, `users` is `user_embedding`.
     # One metadata key: safetensors does not keep the order of several.
     atomic_write(
         paths.MODEL,
         save(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
             metadata={"recommender": json.dumps(description)},
         ),
     )
     write_rows(paths.RESULTS, cell.results, RESULT)
-    dataset = json.loads(paths.SUMMARY.read_text())["dataset"]
-    compared = {"dataset": dataset} | headlines(cell.results)
+    dataset = Path(json.loads(paths.SUMMARY.read_text())["dataset"])
+    compared = headlines(dataset, cell.results)
     atomic_write(paths.METRICS, json.dumps(compared, indent=2) + "\n")
     history = [{name: round(value, 6) for name, value in row.items()} for row in cell.history]
     write_rows(paths.HISTORY, history, ("epoch",))

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file
 from small import EMBEDDING_SYSTEMS, ITEMS, PLAIN, USERS, small_experiment, splits, write_workspace
 
 from model.config import SystemOptions, flatten
@@ -526,6 +527,19 @@ def test_train_and_studies_fit_nothing_twice(
     options = replace(more.systems["lattice"], neighbors=3)
     run_stages(replace(more, systems=more.systems | {"lattice": options}), monkeypatch)
     assert not fits
+
+
+def test_a_model_without_layers_is_saved(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its final users are its embeddings of users, the same tensor."""
+    whole = stage_params.load(ROOT / "params.yaml")
+    small = replace(
+        whole, device="cpu", fusion="frozen", layers=0,
+        train=replace(whole.train, dimension=4, epochs=2),
+    )  # fmt: skip
+    monkeypatch.setattr(train, "load", lambda: small)
+    train.main()
+    saved = load_file(paths.MODEL)
+    assert torch.equal(saved["users"], saved["user_embedding"])
 
 
 @pytest.mark.parametrize("system", ["alpha", "ease"])

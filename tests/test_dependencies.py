@@ -64,7 +64,7 @@ def stages() -> dict[str, set[Path]]:
     """Stage → what dvc.yaml says that it depends on, as DVC resolves it."""
     with Repo(str(ROOT)) as repo:
         return {
-            stage.addressing: {
+            stage.name: {
                 Path(dep.fs_path).relative_to(ROOT)
                 for dep in stage.deps
                 if Path(dep.fs_path).is_relative_to(ROOT)

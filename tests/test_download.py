@@ -1,72 +1,26 @@
 """`weights: pretrained`: fetched once, resumed, checked; without a network, one helpful message."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import save_file
+from serving import CONTENT, SHA256, Server
 from torch import nn
 
 from encoders import encoder_class
 from encoders.download import DownloadError, HubFile, UrlFile
 from encoders.weights import Found, WeightsError, find_weights, load_weights, state_sha256
 
-CONTENT = bytes(range(256)) * 5000
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-class Server:
-    """Serves `content` under any path; `cut` breaks that many answers off half-way.
-
-    With `whole`, it knows no ranges; without `announced`, no lengths; `error` is its only answer.
-    """
-
-    def __init__(self) -> None:
-        self.content, self.cut, self.ranges = CONTENT, 0, list[str]()
-        self.whole, self.announced, self.error = False, True, 0
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                asked = self.headers.get("Range", "bytes=0-")
-                outer.ranges.append(asked)
-                start = int(asked.removeprefix("bytes=").removesuffix("-")) * (not outer.whole)
-                if outer.error or start >= len(outer.content):
-                    self.send_error(outer.error or 416)
-                    return
-                body = outer.content[start:]
-                self.send_response(200 if outer.whole else 206)
-                if outer.announced:
-                    self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if outer.cut:
-                    outer.cut -= 1
-                    body = body[: len(body) // 2]
-                self.wfile.write(body)
-                self.close_connection = True
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.http.server_port}/models/{name}"
-
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    made = Server()
-    yield made
-    made.http.shutdown()
-    made.http.server_close()
+    with Server() as made:
+        yield made
 
 
 def test_a_file_is_fetched_once_and_only_a_whole_one_gets_its_name(server: Server) -> None:

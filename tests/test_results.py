@@ -93,16 +93,26 @@ def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
 
 def test_headlines_are_the_few_that_people_compare() -> None:
     rows = list(RESULTS)
-    assert headlines(rows) == {"test": {"ndcg@10": 0.333333}, "validation": {"ndcg@10": 0.25}}
+    assert headlines(Path("data/raw/shop"), rows) == {
+        "shop": {"test": {"ndcg@10": 0.333333}, "validation": {"ndcg@10": 0.25}}
+    }
     rows += [
         {"split": split, "metric": metric, "k": k, "value": k / 100}
         for split in ("test", "validation")
         for metric in ("precision", "recall")
         for k in (5, 10)
     ]
-    assert headlines(rows) == {
+    few = headlines(Path("data/raw/shop"), rows)["shop"]
+    assert few == {
         "test": {"ndcg@10": 0.333333, "recall@10": 0.1, "precision@10": 0.1},
         "validation": {"ndcg@10": 0.25},
     }
-    assert list(headlines(rows)["test"]) == ["ndcg@10", "recall@10", "precision@10"]
-    assert headlines([row for row in rows if row["split"] == "test"]).keys() == {"test"}
+    assert list(few["test"]) == ["ndcg@10", "recall@10", "precision@10"]
+    only = headlines(Path("data/raw/shop"), [row for row in rows if row["split"] == "test"])
+    assert only["shop"].keys() == {"test"}
+
+
+def test_two_catalogues_have_two_names() -> None:
+    folders = ["data/raw/shop", "data/raw/old/shop", "/srv/shop", "../shop"]
+    named = [name for folder in folders for name in headlines(Path(folder), [])]
+    assert named == ["shop", "old/shop", "/srv/shop", "../shop"]

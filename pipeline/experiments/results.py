@@ -15,6 +15,7 @@ import pyarrow.csv as pc
 
 from model.metrics import SELECTION, Measure
 from pipeline.common.files import write_csv
+from pipeline.common.paths import SAMPLE
 
 if TYPE_CHECKING:
     from pipeline.experiments.cells import Cell
@@ -87,8 +88,14 @@ class Study:
         return cls(*(read_rows(folder / f"{n}.csv") for n in ("models", "results", "history")))
 
 
-def headlines(results: Iterable[Row]) -> dict[str, dict[str, float]]:
-    """The few numbers that people compare: split → name@k → value, rounded to 6 digits."""
+def headlines(dataset: Path, results: Iterable[Row]) -> dict[str, dict[str, dict[str, float]]]:
+    """The few numbers that people compare: catalogue → split → name@k → value, to 6 digits.
+
+    They stand under their catalogue's name, its path in data/raw, so that `dvc metrics diff` does
+    not subtract one catalogue's numbers from another's.
+    """
+    raw = SAMPLE.parent
+    name = dataset.relative_to(raw) if dataset.is_relative_to(raw) else dataset
     values = {(row["split"], row["metric"], row["k"]): row["value"] for row in results}
     found = {
         split: {
@@ -98,7 +105,7 @@ def headlines(results: Iterable[Row]) -> dict[str, dict[str, float]]:
         }
         for split, metrics in HEADLINES.items()
     }
-    return {split: numbers for split, numbers in found.items() if numbers}
+    return {str(name): {split: numbers for split, numbers in found.items() if numbers}}
 
 
 def write_rows(path: Path, rows: Sequence[Row], first: Sequence[str]) -> None:
