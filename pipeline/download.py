@@ -18,7 +18,8 @@ from pathlib import Path
 from encoders.download import DownloadError, fetch_url
 from pipeline.common.command import run_stage
 from pipeline.common.files import InputError, atomic_folder
-from pipeline.importers.lightgcn import FILES, convert, read_split
+from pipeline.importers.lightgcn import FILES, read, read_split
+from pipeline.importers.raw_layout import write_dataset
 
 log = logging.getLogger("download")
 
@@ -202,7 +203,7 @@ def download(name: str) -> None:
         writer.writerow(("item", "title", "genres"))
         writer.writerows(dataset.describe(folder))
     with atomic_folder(target) as made:
-        convert(folder, made)
+        write_dataset(made, read(folder))
     log.info("-> %s; next: dvc exp run -n %s -S dataset=%s train", target, name, target)
 
 

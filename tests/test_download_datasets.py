@@ -1,6 +1,5 @@
 """`python -m pipeline.download`: fetched once, resumed, checked, and the right titles."""
 
-import csv
 import io
 import sys
 import zipfile
@@ -9,6 +8,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from serving import Server
 
@@ -68,15 +68,17 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def texts(name: str) -> list[tuple[str, str]]:
-    with open(f"data/raw/{name}/items.csv", encoding="utf-8", newline="") as file:
-        return [(row["item_id"], row["text"]) for row in csv.DictReader(file)]
+    table = pq.read_table(f"data/raw/{name}/items.parquet")
+    return [(row["item_id"], row["text"] or "") for row in table.to_pylist()]
 
 
 def test_books_have_the_titles_of_the_entities(server: Server) -> None:
     download.download("dbbook")
     assert texts("dbbook") == [("0", "Éin"), ("1", "Two"), ("2", "Three; or Drei"), ("3", "Four")]
-    interactions = Path("data/raw/dbbook/interactions.csv").read_text().replace('"', "")
-    assert interactions.splitlines()[1:] == [
+    table = pq.read_table("data/raw/dbbook/interactions.parquet")
+    rows = zip(*(table[c].to_pylist() for c in ("user_id", "item_id", "split")), strict=True)
+    interactions = "".join(",".join(row) + "\n" for row in rows)
+    assert interactions.splitlines() == [
         "0,0,train", "0,1,train", "1,2,train", "1,1,train", "1,0,validation", "0,3,test",
     ]  # fmt: skip
 
@@ -161,7 +163,7 @@ def test_what_fails_later_leaves_no_catalogue(
         raise OSError("no space left")
 
     with monkeypatch.context() as broken:
-        broken.setattr(download, "convert", fails)
+        broken.setattr(download, "write_dataset", fails)
         with pytest.raises(OSError, match="no space"):
             download.download("dbbook")
     assert list(Path("data/raw").iterdir()) == []
