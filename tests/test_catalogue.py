@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.fuzz_tables import fuzz
 from pipeline.catalogue.names import clean_ids, near_misses, visible
 from pipeline.common import paths
 from pipeline.common.files import InputError
@@ -361,3 +362,20 @@ def test_nested_and_other_types_of_columns(raw: Path) -> None:
     assert pairs() == {("5", "1"), ("6", "2")}
     pq.write_table(pa.table({"user_id": [["u"]], "item_id": [1]}), raw / "interactions.parquet")
     assert "interactions.parquet" in refused(raw) and "user_id" in refused(raw)
+
+
+def test_damaged_columns_of_parquet(raw: Path) -> None:
+    """Texts and names that are none, behind a footer that is whole."""
+    write(raw, "item_id\na\n", "user_id,item_id\nu,a\n")
+    (raw / "items.csv").unlink()
+    table = pa.table({"item_id": ["qqqq"], "title": ["zzzz"]})
+    pq.write_table(table, raw / "items.parquet", use_dictionary=False, compression="none")
+    whole = (raw / "items.parquet").read_bytes()
+    for old in (b"qqqq", b"title"):
+        (raw / "items.parquet").write_bytes(whole.replace(old, b"\xd1" * len(old)))
+        assert "items.parquet: not readable as Parquet" in refused(raw)
+
+
+def test_mutated_tables_end_with_a_message_or_a_result(raw: Path) -> None:
+    ends = fuzz(150, 7)
+    assert sum(ends.values()) == 150 and ends["taken"] and ends["refused"]

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.common.files import InputError, unreadable
+from pipeline.common.files import DAMAGED, InputError, unreadable
 
 
 def read_features(path: Path) -> NDArray[np.floating]:
@@ -25,7 +25,7 @@ def read_features(path: Path) -> NDArray[np.floating]:
         return _matrix(path, read_feature_table(path)["embedding"])
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # on garbage, NumPy raises almost anything
         raise InputError(f"{path}: not readable as a NumPy array of numbers: {error}") from error
     if not isinstance(array, np.ndarray):
         array.close()
@@ -62,7 +62,8 @@ def read_feature_table(path: Path) -> pa.Table:
     """Read a Parquet file with item_id and embedding. InputError if it is none."""
     try:
         table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        table.validate(full=True)
+    except DAMAGED as error:
         raise unreadable(path, error) from error
     if not {"item_id", "embedding"} <= set(table.column_names):
         raise InputError(

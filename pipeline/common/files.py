@@ -17,6 +17,10 @@ class InputError(ValueError):
     """Something the user gave is wrong. The message names it and says what is valid."""
 
 
+# What Arrow raises on files that are damaged, names of columns that are no text included.
+DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
+
+
 def unreadable(path: Path, error: Exception) -> InputError:
     """What to say of a file that a library cannot read."""
     kind = {".parquet": "Parquet", ".npy": "NumPy"}.get(path.suffix, path.suffix[1:].upper())

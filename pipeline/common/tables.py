@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from pipeline.common.files import InputError, unreadable
+from pipeline.common.files import DAMAGED, InputError, unreadable
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 ROWS = 65_536  # of a batch
@@ -75,8 +75,10 @@ def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[p
     if path.suffix == ".parquet":
         with _parquet(path) as file:
             try:
-                yield from file.iter_batches(ROWS, columns=chosen)
-            except (pa.ArrowException, OSError) as error:
+                for batch in file.iter_batches(ROWS, columns=chosen):
+                    batch.validate(full=True)  # damaged pages hold texts that are none
+                    yield batch
+            except DAMAGED as error:
                 raise unreadable(path, error) from error
         return
     taken = 0
@@ -146,7 +148,7 @@ def row_name(path: Path, index: int) -> str:
 def _parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGED as error:
         raise unreadable(path, error) from error
 
 
