@@ -41,8 +41,7 @@ def encode_items(items: list[Item], cls: type[Encoder], params: Params, target: 
     precision = resolve_precision(entry.precision, device, f"encode.{modality}.precision")
     found = cls.find(params.weights)
     load = functools.cache(lambda: cls(params.weights, device, precision))
-    metadata = cls.description() | {"device": device, "precision": precision}
-    metadata |= versions(*cls.libraries)
+    metadata = description_of(cls, device, precision)
     print_ = fingerprint_of(cls, found, metadata)
     batches = batches_of(items, cls.takes_text, entry.batch_size)
     contents = list({item.sha256: None for item in items if item.sha256})
@@ -92,6 +91,12 @@ def encode_nothing(cls: type[Encoder], target: Target) -> None:
     write_failures(target.failures, [])
     write_embeddings(target.embeddings, [], lambda _: nothing, cls.width, metadata)
     log.info("%s: no item has it", cls.modality)
+
+
+def description_of(cls: type[Encoder], device: str, precision: str) -> dict[str, str]:
+    """What an encoder's vectors depend on, but for weights and code."""
+    computed = {"device": device, "precision": precision}
+    return cls.description() | computed | versions(*cls.libraries)
 
 
 def fingerprint_of(cls: type[Encoder], found: Found, metadata: dict[str, str]) -> str:

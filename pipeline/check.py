@@ -1,0 +1,138 @@
+"""What is wrong with a catalogue, all of it at once; what is right; and what running it will cost.
+
+    python -m pipeline.check <folder>
+
+The parameters are those of params.yaml; the workspace stays as it is. Exit code 1 if the pipeline
+would refuse the catalogue.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from encoders import modalities
+from pipeline.catalogue.feature_files import modalities_without_encoder, suspect_features
+from pipeline.catalogue.manifests import Counts, write_manifest
+from pipeline.catalogue.problems import Problems
+from pipeline.catalogue.raw import Interactions, read_interactions, read_items
+from pipeline.catalogue.splits import Selection, select
+from pipeline.checking.costs import costs
+from pipeline.common.command import run_stage
+from pipeline.common.files import InputError
+from pipeline.common.params import Params, Prepare, load
+
+
+@dataclass
+class Found:
+    """What a catalogue has, as far as it could be read."""
+
+    problems: Problems = field(default_factory=Problems)
+    interactions: Interactions | None = None
+    selection: Selection | None = None
+    modalities: dict[str, Counts] = field(default_factory=dict)
+
+
+def manifest_in(folder: Path, modality: str) -> Path:
+    """Where `look` writes a modality's manifest."""
+    return folder / f"{modality}.parquet"
+
+
+def look(dataset: Path, params: Prepare, manifests: Path) -> Found:
+    """Read all of `dataset` as `prepare` would; manifests go to the folder `manifests`."""
+    found = Found()
+    problems = found.problems
+    with problems.gathered(), read_items(dataset, problems) as items:
+        with problems.gathered():
+            found.interactions = read_interactions(dataset, items, problems)
+        suspect_features(dataset, problems)
+        if found.interactions is not None and not problems.found:
+            with problems.gathered():
+                found.selection = select(found.interactions, items, params)
+        taking_part = found.selection.items if found.selection else items
+        for modality in (*modalities(), *modalities_without_encoder(dataset)):
+            with problems.gathered():
+                path = manifest_in(manifests, modality)
+                found.modalities[modality] = write_manifest(path, dataset, taking_part, modality)
+    return found
+
+
+def describe(selection: Selection) -> list[str]:
+    """The interactions in sentences."""
+    users, items = len(selection.user_ids), len(selection.items.ids)
+    sizes = {name: len(table) for name, table in selection.splits.items()}
+    per_user = np.bincount(
+        np.concatenate([t["user"].to_numpy() for t in selection.splits.values()]), minlength=users
+    )
+    trained = selection.splits["train"]
+    cold_items = items - len(np.unique(trained["item"].to_numpy()))
+    cold_users = users - len(np.unique(trained["user"].to_numpy()))
+    lines = [
+        f"{users:,} users, {items:,} items, {sum(sizes.values()):,} interactions "
+        f"(a user has {int(np.median(per_user))} in the middle, {per_user.min()} to "
+        f"{per_user.max()}); sparsity {100 * (1 - sum(sizes.values()) / (users * items)):.2f} %",
+        f"split: {selection.split} → "
+        + ", ".join(f"{size:,} {name}" for name, size in sizes.items()),
+        f"ratings: {selection.ratings}",
+    ]
+    if cold_items or cold_users:
+        lines.append(f"without training interactions: {cold_items:,} items, {cold_users:,} users")
+    for name in ("validation", "test"):
+        if not sizes[name]:
+            lines.append(f"no {name} interactions: {_WITHOUT[name]}")
+    return lines
+
+
+_WITHOUT = {
+    "validation": "nothing can be selected; the last epoch and `layers` are taken",
+    "test": "systems are compared on validation, by which they are selected",
+}
+
+
+def cover(modality: str, counts: Counts, items: int) -> str:
+    """A modality in a line."""
+    share = 100 * counts.items / items if items else 0.0
+    text = f"{modality}: {counts.items:,} of {items:,} items ({share:.0f} %)"
+    return text + (f", {counts.absent:,} of them without a readable file" if counts.absent else "")
+
+
+def check(dataset: Path, params: Params) -> bool:
+    """Print what there is to say of `dataset`; whether the pipeline would take it."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = look(dataset, params.prepare, Path(folder))
+        print(dataset)
+        if found.selection:
+            for line in describe(found.selection):
+                print(f"  {line}")
+            for modality, counts in found.modalities.items():
+                print(f"  {cover(modality, counts, len(found.selection.items.ids))}")
+        for number, message in enumerate(found.problems.found, 1):
+            print(f"wrong {number}: {message}")
+        for modality, counts in found.modalities.items():
+            for example in counts.examples:
+                print(f"lost: {example}")
+            if more := counts.absent - len(counts.examples):
+                print(f"lost: {more:,} more files of {modality}")
+        if found.problems.found:
+            return False
+        if found.selection:
+            print("to run it (`dvc repro`):", flush=True)
+            written = {m: manifest_in(Path(folder), m) for m in found.modalities}
+            for line in costs(found.selection, dataset, written, params):
+                print(f"  {line}", flush=True)
+    return True
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        raise InputError("usage: python -m pipeline.check <folder of a catalogue>")
+    if not check(Path(sys.argv[1]), load()):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_stage(main)

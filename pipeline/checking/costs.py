@@ -1,0 +1,231 @@
+"""What running the pipeline on a catalogue will cost, from short measurements on this machine."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.compute as pc
+
+from encoders import encoder_class
+from encoders.base import Encoder
+from encoders.weights import WeightsError
+from model.config import flatten
+from pipeline.catalogue.ready_made import read_features
+from pipeline.catalogue.splits import Selection
+from pipeline.common.device import resolve_device, resolve_precision
+from pipeline.common.files import InputError
+from pipeline.common.params import Params
+from pipeline.encoding.batches import batches_of, missing_of
+from pipeline.encoding.filling import fill
+from pipeline.encoding.manifest import Item, read_manifest
+from pipeline.encoding.raw_media import description_of, fingerprint_of
+from pipeline.encoding.vectors import VectorCache, cache_path
+from pipeline.experiments.cells import Experiment, grid_of
+
+if TYPE_CHECKING:
+    from model.dataset import Dataset, Modality
+
+PROBED = {True: 64, False: 6}  # items that are encoded to measure: texts, files
+LIMIT = 30.0  # seconds that measuring a system may take
+EPOCHS = 2  # of a fit that is measured; the faster counts
+
+
+class _TooLong(Exception):
+    """A measurement took longer than `LIMIT`."""
+
+
+def costs(
+    selection: Selection, dataset: Path, manifests: Mapping[str, Path], params: Params
+) -> Iterator[str]:
+    """Lines that say what is to be encoded and fitted, and about how long that takes.
+
+    Args:
+        selection: what of the catalogue takes part.
+        dataset: its folder.
+        manifests: modality → its manifest, as `write_manifest` writes it.
+        params: what would be run.
+    """
+    total = 0.0
+    widths: dict[str, tuple[int, list[Item]]] = {}
+    for modality, path in manifests.items():
+        items, metadata = read_manifest(path)
+        if not items:
+            continue
+        if features := metadata.get("features"):
+            widths[modality] = read_features(dataset / features).shape[1], items
+            yield f"{modality}: ready-made, nothing to encode"
+            continue
+        cls = encoder_class(params.encode[modality].encoder)
+        widths[modality] = cls.width, items
+        line, seconds = _encoding(cls, items, dataset, params)
+        total += seconds
+        yield line
+    data = _dataset(selection, widths)
+    for system in dict.fromkeys((params.fusion, *params.study.systems)):
+        line, seconds = _fitting(system, data, params)
+        total += seconds
+        yield line
+    peak = sum(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    unit = 1 if sys.platform == "darwin" else 1024
+    yield (
+        f"in all about {duration(total)} at most (early stopping ends most fits sooner) on "
+        f"{resolve_device(params.device)} with {os.cpu_count()} cores; about "
+        f"{peak * unit / 1e9:.1f} GB of memory"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    for unit, name in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{max(1, round(seconds))} s"
+
+
+def _encoding(
+    cls: type[Encoder], items: list[Item], dataset: Path, params: Params
+) -> tuple[str, float]:
+    """What is to be encoded of a modality, in words, and its seconds."""
+    entry = params.encode[cls.modality]
+    device = resolve_device(params.device)
+    precision = resolve_precision(entry.precision, device, f"encode.{cls.modality}.precision")
+    try:
+        found = cls.find(params.weights)
+    except WeightsError as error:
+        raise InputError(f"params.yaml: weights: {error}") from error
+    metadata = description_of(cls, device, precision)
+    kept = cache_path(cls.name, fingerprint_of(cls, found, metadata))
+    known: set[str] = set()
+    contents = list({item.sha256: None for item in items if item.sha256})
+    if kept.is_file():
+        with VectorCache(kept, cls.width) as cache:
+            known = cache.present(contents)
+    todo = [item for batch in missing_of([items], known) for item in batch if item.sha256]
+    said = f"{cls.modality}: {len(todo):,} to encode by {cls.name}"
+    if known:
+        said += f", {len(known):,} known"
+    if not todo:
+        return said, 0.0
+    probe = todo[:: max(1, len(todo) // PROBED[cls.takes_text])][: 1 + PROBED[cls.takes_text]]
+    encoder = cls(params.weights, device, precision)
+    measured = probe[1:] or probe
+    with (
+        _quiet(),
+        tempfile.TemporaryDirectory() as folder,
+        VectorCache(Path(folder) / "probe.sqlite", cls.width) as cache,
+    ):
+        fill(cache, [probe[:1]], cls, lambda: encoder, dataset, entry.time_limit)  # warms it up
+        start = time.perf_counter()
+        batches = batches_of(measured, cls.takes_text, entry.batch_size)
+        fill(cache, batches, cls, lambda: encoder, dataset, entry.time_limit)
+        each = (time.perf_counter() - start) / len(measured)
+    return f"{said}: {each:.2g} s each, about {duration(each * len(todo))}", each * len(todo)
+
+
+def _fitting(system: str, data: Dataset, params: Params) -> tuple[str, float]:
+    """What is to be fitted of a system, in words, and its seconds at most."""
+    import torch
+
+    from model.dataset import Catalogue, Dataset
+    from model.experiment import build, fit, system_class
+    from model.system import Run
+
+    grid = grid_of(params, system) if system in params.study.systems else []
+    own = params.layers if "layers" in params.systems[system].reads else None
+    cells = len({*grid, *([(own, params.seed)] if system == params.fusion else [])})
+    deepest = max((k for k, _ in grid if k is not None), default=params.layers)
+    epochs = flatten(Experiment.of(params, system, deepest, params.seed).config).get(
+        "train.epochs", 1
+    )
+    short = replace(params, train=replace(params.train, epochs=min(epochs, EPOCHS)))
+    experiment = Experiment.of(short, system, deepest, params.seed)
+    config = experiment.config
+    if not config.options.content:
+        data = Dataset(Catalogue(data.catalogue.train), data.validation, data.test)
+    took: list[float] = []
+    said = f"{system}: {cells} model{'s' if cells > 1 else ''} to fit"
+    try:
+        with _at_most(LIMIT):
+            model = build(system_class(system), data.catalogue, config, params.seed)
+            run = Run(params.seed, on_epoch=lambda row, seconds: took.append(seconds))
+            fit(model, data, run, torch.device(experiment.device))
+    except _TooLong:
+        if not took:
+            least = LIMIT * epochs * cells
+            return f"{said}: more than {LIMIT:g} s an epoch, over {duration(least)}", least
+    seconds = min(took) * epochs * cells
+    each = f"{min(took):.2g} s" + (f" an epoch, {epochs} at most" if epochs > 1 else "")
+    return f"{said}: {each}, about {duration(seconds)}", seconds
+
+
+def _dataset(selection: Selection, widths: dict[str, tuple[int, list[Item]]]) -> Dataset:
+    """The catalogue with random vectors in place of those that are not there yet."""
+    import torch
+
+    from model.dataset import Catalogue, Dataset
+    from model.interactions import Interactions
+
+    n_users, n_items = len(selection.user_ids), len(selection.items.ids)
+    splits = {}
+    for name, table in selection.splits.items():
+        users, items = (torch.from_numpy(table[c].to_numpy().copy()) for c in ("user", "item"))
+        splits[name] = Interactions.of(users, items, n_users, n_items)
+    modalities = [
+        _random_modality(name, width, items, selection) for name, (width, items) in widths.items()
+    ]
+    return Dataset(Catalogue(splits["train"], modalities), splits["validation"], splits["test"])
+
+
+def _random_modality(name: str, width: int, items: list[Item], selection: Selection) -> Modality:
+    import pyarrow as pa
+    import torch
+
+    from model.dataset import Modality
+
+    ids = selection.items.ids
+    present = np.asarray(pc.is_in(ids, value_set=pa.array([item.item_id for item in items])))
+    vectors = torch.randn(len(ids), width, generator=torch.Generator().manual_seed(0))
+    there = torch.from_numpy(present.copy())
+    return Modality(name, vectors * there[:, None], there)
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raise `_TooLong` in the block when the time is over."""
+
+    def stop(*_: object) -> None:
+        raise _TooLong
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars of progress: what is measured is not what is asked for."""
+    before = os.environ.get("TQDM_DISABLE")
+    os.environ["TQDM_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TQDM_DISABLE"]

@@ -1,0 +1,129 @@
+"""`python -m pipeline.check`: all that is wrong at once; what is there, and what it will cost."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cloning import write_catalogue
+
+from pipeline.check import check
+from pipeline.checking import costs
+from pipeline.common.params import Params, Study, load
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    """Small ones; the current directory is an empty one."""
+    monkeypatch.chdir(tmp_path)
+    loaded = load(ROOT / "params.yaml")
+    study = Study(["none", "frozen", "ease", "popularity"], [0, 2], [1, 2, 3])
+    return replace(loaded, train=replace(loaded.train, dimension=8), study=study, device="cpu")
+
+
+def test_everything_wrong_is_said_with_file_row_and_mend(
+    params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = Path("shop")
+    (raw / "features").mkdir(parents=True)
+    (raw / "items.csv").write_text("item_id,Text,image\na,x,a.png\nb,y,A.png\na,z,../c.png\n")
+    (raw / "interactions.csv").write_text(
+        "user_id,item_id,timestamp,rating\nu,a,1,5\n,b,2,nan\nv,c,soon,3\n"
+    )
+    (raw / "a.png").write_bytes(b"a")
+    np.save(raw / "features/audoi.npy", np.ones((3, 2)))
+    np.save(raw / "features/video.npy", np.ones((2, 2)))
+    assert not check(raw, params)
+    said = capsys.readouterr().out
+    for part in (
+        "items.csv: column 'Text': did you mean text?",
+        "items.csv: row 2 and row 4: item_id 'a' stands in several rows",
+        "interactions.csv: row 3: user_id is empty",
+        "interactions.csv: row 4: item_id 'c' is not among the items",
+        "interactions.csv: row 4: timestamp 'soon' is not valid",
+        "interactions.csv: row 3: rating nan is not valid",
+        "features: audoi: did you mean audio?",
+        "video.npy: 2 rows for 3 items",
+    ):
+        assert part in said
+    assert len(re.findall(r"^wrong \d+: ", said, flags=re.M)) == 8
+    assert "lost: shop/items.csv: row 3: image 'A.png': no such file; did you mean 'a.png'?" in said
+    assert "to run it" not in said
+
+
+@pytest.mark.parametrize("missing", ["items", "interactions", "shop"])
+def test_a_table_that_is_missing(
+    params: Params, missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_catalogue(Path("shop"))
+    if missing == "shop":
+        Path("shop").rename("elsewhere")
+    else:
+        Path(f"shop/{missing}.csv").unlink()
+    assert not check(Path("shop"), params)
+    assert "is needed" in (said := capsys.readouterr().out) or "no such folder" in said
+
+
+def test_what_is_there_and_what_it_costs(
+    params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_catalogue(Path("shop"))
+    before = sorted(Path().rglob("*"))
+    assert check(Path("shop"), params)
+    said = capsys.readouterr().out
+    assert "12 users, 30 items, 72 interactions (a user has 6 in the middle, 6 to 6)" in said
+    assert "sparsity 80.00 %" in said
+    assert "split: random by user: 0.2 validation, 0.3 test → 48 train, 12 validation" in said
+    assert "text: 30 of 30 items (100 %)" in said and "image: 0 of 30 items (0 %)" in said
+    assert re.search(r"text: 30 to encode by minilm: [\d.e-]+ s each, about \d+ s", said)
+    # Three seeds at two depths, and the trained model, which is of another seed.
+    assert re.search(r"frozen: 7 models to fit: [\d.e-]+ s an epoch, 200 at most, about", said)
+    assert re.search(r"none: 6 models to fit: ", said)
+    for closed in ("ease", "popularity"):
+        assert re.search(rf"{closed}: 1 model to fit: [\d.e-]+ s, about", said)
+    assert re.search(r"in all about .* on cpu with \d+ cores; about [\d.]+ GB of memory", said)
+    left = [path for path in Path().rglob("*") if path not in before]
+    assert [path.name for path in left] in ([], ["data", "prepared"])  # and nothing in it
+
+
+def test_what_is_missing_of_a_split_is_told(
+    params: Params, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.check.costs", lambda *_: ["nothing"])
+    Path("shop").mkdir()
+    Path("shop/items.csv").write_text("item_id\na\nb\n")
+    Path("shop/interactions.csv").write_text("user_id,item_id,split\nu,a,0\nv,a,test\n")
+    assert check(Path("shop"), params)
+    said = capsys.readouterr().out
+    assert "no validation interactions: nothing can be selected" in said
+    assert "without training interactions: 1 items, 1 users" in said
+    assert "no test" not in said
+
+
+def test_a_slow_system_is_not_waited_for(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_catalogue(Path("shop"))
+    monkeypatch.setattr(costs, "LIMIT", 0.001)
+    study = Study(["none"], [2], [1, 2])
+    said = check_lines(replace(params, study=study, fusion="none", seed=1))
+    assert any(
+        re.search(r"none: 2 models to fit: more than 0.001 s an epoch, over", x) for x in said
+    )
+
+
+def check_lines(params: Params) -> list[str]:
+    """What costs are said of the catalogue `shop`, without its texts."""
+    from pipeline.check import look
+
+    Path("manifests").mkdir()
+    found = look(Path("shop"), params.prepare, Path("manifests"))
+    assert found.selection
+    return list(costs.costs(found.selection, Path("shop"), {}, params))
+
+
+def test_durations() -> None:
+    assert [costs.duration(s) for s in (0.2, 59.6, 150, 7000, 8000, 200_000)] == [
+        "1 s", "60 s", "2 min", "117 min", "2 h", "2 days",
+    ]  # fmt: skip
