@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from small import ITEMS, USERS, write_workspace
+from test_importers import features
 
 from pipeline.catalogue.embeddings import read_embeddings
 from pipeline.common import paths
@@ -68,13 +69,13 @@ def test_there_and_back(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {
         modality: {
             item: row.tolist()
-            for item, row in zip(ids, np.load(f"back/features/{modality}.npy"), strict=True)
+            for item, row in zip(ids, features(Path("back"), modality), strict=True)
             if np.isfinite(row).all()
         }
         for modality in content
     }
     assert found == content
-    assert not Path("back/features/video.npy").exists()
+    assert not Path("back/features/video.parquet").exists()
     prepare(Path("back"), Prepare(seed=0, split="random", validation=0.1, test=0.1))
     assert prepared() == before
 

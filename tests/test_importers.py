@@ -69,6 +69,15 @@ def columns(folder: Path) -> dict[str, str]:
     return {field.name: str(field.type) for field in schema}
 
 
+def features(folder: Path, name: str) -> np.ndarray:
+    """(items, d) in the order of the items; NaN where an item has none."""
+    table = pq.read_table(folder / f"features/{name}.parquet").to_pydict()
+    rows = {item: vector for item, vector in zip(*table.values(), strict=True)}
+    ids = pq.read_table(folder / "items.parquet")["item_id"].to_pylist()
+    width = len(next(iter(rows.values())))
+    return np.array([rows.get(item, [np.nan] * width) for item in ids], np.float32)
+
+
 def texts(folder: Path) -> dict[str, tuple[str | None, str | None]]:
     return {row["item_id"]: (row["title"], row["text"]) for row in items(folder)}
 
@@ -221,7 +230,7 @@ def test_mmrec(source: Path, convert: Convert) -> None:
         ("0", "0", 3.0, 1400000001, "validation"),
         ("1", "1", 5.0, 1400000002, "test"),
     ]
-    text, image = (np.load(folder / f"features/{name}.npy") for name in ("text", "image"))
+    text, image = (features(folder, name) for name in ("text", "image"))
     assert text.dtype == image.dtype == np.float32
     np.testing.assert_array_equal(text, [[1, 2], [3, 4], [np.nan, np.nan]])  # zeros: no text
     np.testing.assert_array_equal(image, [[1.5], [2.5], [3.5]])
@@ -234,7 +243,7 @@ def test_mmrec_items_without_an_image(
     """Their rows hold the mean of the others, and a list says which they are."""
     write_mmrec(source)
     (source / name).write_text("0\n2\n")
-    image = np.load(convert("mmrec") / "features/image.npy")
+    image = features(convert("mmrec"), "image")
     np.testing.assert_array_equal(image, [[np.nan], [2.5], [np.nan]])
     for line in ("3", "x", "-1"):
         (source / name).write_text(f"0\n{line}\n")
@@ -267,8 +276,11 @@ def test_mmrec_as_m3l_comes(
     assert "text has several sources of features" in error and "text/mpnet.npy" in error
     assert "valid: audio/vggish.npy, text/minilm.npy" in refusal("mmrec", "text=text/bert.npy")
     folder = convert("mmrec", "text=text/mpnet.npy", "sound=audio/vggish.npy")
-    assert {path.name for path in (folder / "features").iterdir()} == {"text.npy", "sound.npy"}
-    assert (np.load(folder / "features/text.npy") == 2).all()
+    assert {path.name for path in (folder / "features").iterdir()} == {
+        "text.parquet",
+        "sound.parquet",
+    }
+    assert (features(folder, "text") == 2).all()
     assert interactions(folder)[1] == ("0", "0", 0.0, "validation")
     monkeypatch.chdir(tmp_path)
     prepare(folder, PREPARE)
@@ -340,7 +352,7 @@ def test_recbole(source: Path, convert: Convert) -> None:
         ("u1", "007", 4.5, 1400000000),
         ("u1", "2", 3.0, 1400000001),
     ]
-    found = np.load(folder / "features/text.npy")
+    found = features(folder, "text")
     assert found.dtype == np.float32 and np.isnan(found[0]).all()
     np.testing.assert_array_equal(found[1:], np.array([[0.1, -2e-3], [1.0, 3.5]], np.float32))
 
@@ -622,9 +634,9 @@ def test_ducho(source: Path, convert: Convert, refusal: Callable[..., str]) -> N
     described = texts(folder)
     assert described == {"007": (None, 'Says "hi", ünd'), "B0": (None, None)}
     assert interactions(folder) == [("u1", "007", 5.0), ("u2", "B0", 3.0)]
-    image = dict(zip(described, np.load(folder / "features/image.npy").tolist(), strict=True))
+    image = dict(zip(described, features(folder, "image").tolist(), strict=True))
     assert image == {"007": [1, 2], "B0": [3, 4]}
-    text = dict(zip(described, np.load(folder / "features/text.npy")[:, 0], strict=True))
+    text = dict(zip(described, features(folder, "text")[:, 0], strict=True))
     assert text["B0"] == 7 and np.isnan(text["007"])
 
     second = source / "visual_embeddings/torch/VGG/fc"
@@ -632,8 +644,8 @@ def test_ducho(source: Path, convert: Convert, refusal: Callable[..., str]) -> N
     np.save(second / "B0.npy", np.array([9.0], np.float32))
     assert "visual_embeddings/torch/VGG/fc" in refusal("elliot")
     only = convert("elliot", "image=visual_embeddings/torch/VGG/fc")
-    assert [path.name for path in (only / "features").iterdir()] == ["image.npy"]
-    assert np.nanmax(np.load(only / "features/image.npy")) == 9
+    assert [path.name for path in (only / "features").iterdir()] == ["image.parquet"]
+    assert np.nanmax(features(only, "image")) == 9
 
     np.save(second / "007.npy", np.array([9.0, 1.0], np.float32))
     assert "several widths: 1 (B0), 2 (007)" in refusal(

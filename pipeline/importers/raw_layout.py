@@ -1,8 +1,8 @@
-"""What an importer makes, and its folder: tables as Parquet, features as NumPy files.
+"""What an importer makes, and its folder of Parquet files.
 
-    items.parquet          item_id; title and text where the source has them
-    interactions.parquet   user_id, item_id; rating, timestamp and split where the source has them
-    features/<name>.npy    float32, a row for each row of items.parquet; NaN where an item has none
+    items.parquet             item_id; title and text, if the source has them
+    interactions.parquet      user_id, item_id; rating, timestamp and split, if the source has them
+    features/<name>.parquet   item_id, embedding (float32) of the items that have one
 
 Ids are the source's own, as texts.
 """
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.catalogue.embeddings import write_embeddings
 from pipeline.common.command import run_stage
 from pipeline.common.files import InputError, atomic_folder, write_parquet
 
@@ -31,7 +32,10 @@ Described = dict[str, tuple[str | None, str | None]]
 
 @dataclass(frozen=True)
 class RawCatalogue:
-    """A catalogue as its tables, and modality → (items, d) float32 in the order of the items."""
+    """A catalogue as its tables, and modality → (items, d) float32 in the order of the items.
+
+    A row of NaN says that the item lacks the modality.
+    """
 
     items: pa.Table
     interactions: pa.Table
@@ -77,9 +81,20 @@ def write_dataset(folder: Path, raw: RawCatalogue) -> None:
     """Write a catalogue into an existing folder."""
     write_parquet(folder / "items.parquet", raw.items)
     write_parquet(folder / "interactions.parquet", raw.interactions)
+    ids = raw.items["item_id"].combine_chunks()
+    order = np.asarray(pc.sort_indices(ids)).astype(np.int64)
     for name, matrix in raw.features.items():
-        (folder / "features").mkdir(exist_ok=True)
-        np.save(folder / "features" / f"{name}.npy", matrix)
+        lacking = np.isnan(matrix).all(axis=1, keepdims=True)[:, 0]
+        _write_features(
+            folder / "features" / f"{name}.parquet", ids, matrix, order[~lacking[order]]
+        )
+
+
+def _write_features(
+    path: Path, ids: pa.Array, matrix: NDArray[np.float32], rows: NDArray[np.int64]
+) -> None:
+    chosen = ids.take(pa.array(rows)).to_pylist()
+    write_embeddings(path, chosen, lambda part: matrix[rows[part]], matrix.shape[1], {})
 
 
 def run_importer(read: Callable[..., RawCatalogue], chooses: bool = False) -> None:
