@@ -84,10 +84,8 @@ def write_dataset(folder: Path, raw: RawCatalogue) -> None:
     ids = raw.items["item_id"].combine_chunks()
     order = np.asarray(pc.sort_indices(ids)).astype(np.int64)
     for name, matrix in raw.features.items():
-        lacking = np.isnan(matrix).all(axis=1, keepdims=True)[:, 0]
-        _write_features(
-            folder / "features" / f"{name}.parquet", ids, matrix, order[~lacking[order]]
-        )
+        has = np.isnan(matrix).sum(axis=1) < matrix.shape[1]
+        _write_features(folder / "features" / f"{name}.parquet", ids, matrix, order[has[order]])
 
 
 def _write_features(
