@@ -39,7 +39,9 @@ def main() -> None:
     tensors = model.state() | model.constants()
     if (embeddings := model.embeddings()) is not None:
         tensors |= dict(zip(("users", "items"), embeddings, strict=True))
+    summary = json.loads(paths.SUMMARY.read_text())
     description = {
+        **{name: summary[name] for name in ("dataset", "split", "ratings", "k_core")},
         "system": experiment.system,
         "layers": experiment.layers,
         "seed": experiment.seed,
@@ -57,8 +59,7 @@ def main() -> None:
         ),
     )
     write_rows(paths.RESULTS, cell.results, RESULT)
-    dataset = Path(json.loads(paths.SUMMARY.read_text())["dataset"])
-    compared = headlines(dataset, cell.results)
+    compared = headlines(Path(summary["dataset"]), cell.results)
     atomic_write(paths.METRICS, json.dumps(compared, indent=2) + "\n")
     history = [{name: round(value, 6) for name, value in row.items()} for row in cell.history]
     write_rows(paths.HISTORY, history, ("epoch",))

@@ -1,5 +1,6 @@
 """A small prepared workspace, as `prepare` and `encode` would leave it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +91,8 @@ def write_workspace(root: Path, seed: int = 0) -> None:
             "item": pa.array(split.items.numpy(), pa.int32()),
         }
         pq.write_table(pa.table(columns), prepared / f"{name}.parquet")
-    (prepared / "summary.json").write_text('{"dataset": "small"}')
+    summary = {"dataset": "small", "split": "given", "ratings": "none", "k_core": 0}
+    (prepared / "summary.json").write_text(json.dumps(summary))
     rng = np.random.default_rng(seed)
     for modality, first in {"text": 0, "image": 3, "audio": 9, "video": ITEMS}.items():
         vectors = rng.normal(size=(ITEMS - first, 6)).astype(np.float32)

@@ -255,6 +255,7 @@ def test_the_recipes_work_as_they_stand(clone: Clone) -> None:
     with safe_open(clone.folder / "data/models/recommender.safetensors", "np") as file:
         described = json.loads(file.metadata()["recommender"])
     assert described["modalities"] == ["text", "lyrics", "genres"]
+    assert described["split"] == summary["split"] and described["dataset"] == summary["dataset"]
     assert described["parameters"]["options.weight"] == 2.0
     for system, models in {"weighted": 2, "damped": 1}.items():
         results = (clone.folder / f"data/study/{system}/results.csv").read_text()
