@@ -112,7 +112,7 @@ class VGGish(PartsEncoder):
     width = 128
     model_id = "VGGish"
     preprocessing = (
-        f"2: first {SECONDS:g} s, mean of channels, 16 kHz, 64 log-mel bands 125-7500 Hz, examples "
+        f"3: first {SECONDS:g} s, mean of channels, 16 kHz, 64 log-mel bands 125-7500 Hz, examples "
         "of 96 frames (less than one is padded to one), mean over examples"
     )
     license = "Apache-2.0"

@@ -12,7 +12,7 @@ from pipeline.catalogue.embeddings import Target, write_embeddings
 from pipeline.catalogue.ready_made import provenance, read_features
 from pipeline.common.files import InputError, sha256_of
 from pipeline.encoding.manifest import Item
-from pipeline.encoding.outputs import versions, write_failures
+from pipeline.encoding.outputs import versions, write_failures, write_remarks
 
 log = logging.getLogger("features")
 
@@ -29,7 +29,7 @@ def take_features(
         items: sorted by id; each one's `source` is its row in the file of features.
         manifest: `features`, that file's path relative to the dataset, and `features_sha256`.
         dataset: the folder of the catalogue.
-        target: where the embeddings and the failures go.
+        target: where the embeddings, the failures and no remarks go.
 
     Raises:
         InputError: the file of features is not what the manifest was made from.
@@ -60,6 +60,7 @@ def take_features(
         "count": str(len(good)),
     }
     write_failures(target.failures, failures)
+    write_remarks(target.remarks, [])
     write_embeddings(
         target.embeddings, [item.item_id for item in good],
         lambda part: rows(good[part]), width, metadata | versions("pyarrow"),
