@@ -31,7 +31,7 @@ class CLIP(PartsEncoder):
     width = 512
     model_id = "CLIP ViT-B/32, image tower"
     preprocessing = (
-        f"1: RGB (EXIF orientation, alpha over white), shorter side {SIZE} bicubic antialiased, "
+        f"2: RGB (EXIF orientation, alpha over white), shorter side {SIZE} bicubic antialiased, "
         f"centre {SIZE}x{SIZE}, CLIP's mean and deviation; projected"
     )
     license = "MIT"

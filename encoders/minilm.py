@@ -31,7 +31,7 @@ class MiniLM(Encoder):
     takes_text = True
     width = 384
     model_id = "sentence-transformers/all-MiniLM-L6-v2"
-    preprocessing = f"1: at most {MAX_TOKENS} tokens, mean pooling, L2 norm"
+    preprocessing = f"2: at most {MAX_TOKENS} tokens, mean pooling, L2 norm"
     license = "Apache-2.0"
     libraries = ("tokenizers", "torch", "transformers")
     packaged: ClassVar[Packaged] = Packaged(

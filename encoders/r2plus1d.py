@@ -52,7 +52,7 @@ class R2Plus1D(PartsEncoder):
     model_id = "R(2+1)D-18"
     frames: ClassVar[int] = 16  # of a clip
     preprocessing = (
-        f"2: first {SECONDS:g} s, at most {CLIPS} contiguous clips of {frames} frames from the "
+        f"3: first {SECONDS:g} s, at most {CLIPS} contiguous clips of {frames} frames from the "
         "start (the last frame repeats in a shorter video), 128x171 bilinear, centre 112x112, "
         "Kinetics mean and deviation, mean over clips"
     )

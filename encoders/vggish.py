@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,12 +112,12 @@ class VGGish(PartsEncoder):
     width = 128
     model_id = "VGGish"
     preprocessing = (
-        f"2: first {SECONDS:g} s, mean of channels, 16 kHz, 64 log-mel bands 125-7500 Hz, examples "
+        f"3: first {SECONDS:g} s, mean of channels, 16 kHz, 64 log-mel bands 125-7500 Hz, examples "
         "of 96 frames (less than one is padded to one), mean over examples"
     )
     license = "Apache-2.0"
     libraries = ("av", "numpy", "torch", "torchaudio")
-    published = UrlFile(  # the name carries the first digits of the hash
+    published: ClassVar[UrlFile | None] = UrlFile(  # the name carries the first digits of the hash
         "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth",
         "10086976",
     )

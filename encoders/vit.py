@@ -30,7 +30,7 @@ class ViT(PartsEncoder):
     width = 768
     model_id = "ViT-B/16, 224 pixels"
     preprocessing = (
-        f"1: RGB (EXIF orientation, alpha over white), {SIZE}x{SIZE} bilinear antialiased, "
+        f"2: RGB (EXIF orientation, alpha over white), {SIZE}x{SIZE} bilinear antialiased, "
         "scaled to [-1, 1]; class token of the last layer"
     )
     license = "Apache-2.0"

@@ -11,6 +11,7 @@ from cloning import write_catalogue
 from pipeline.check import check
 from pipeline.checking import costs
 from pipeline.common.params import Params, Study, load
+from pipeline.common.progress import duration
 
 ROOT = Path(__file__).parents[1]
 
@@ -124,6 +125,6 @@ def check_lines(params: Params) -> list[str]:
 
 
 def test_durations() -> None:
-    assert [costs.duration(s) for s in (0.2, 59.6, 150, 7000, 8000, 200_000)] == [
+    assert [duration(s) for s in (0.2, 59.6, 150, 7000, 8000, 200_000)] == [
         "1 s", "60 s", "2 min", "117 min", "2 h", "2 days",
     ]  # fmt: skip

@@ -144,7 +144,7 @@ def test_file(images):
     assert column.compression == "ZSTD"
     assert "BYTE_STREAM_SPLIT" in column.encodings
     assert sorted(p.name for p in path.parent.iterdir()) == [
-        "image.failures.csv", "image.parquet",
+        "image.failures.csv", "image.parquet", "image.remarks.csv",
     ]  # fmt: skip
 
 
@@ -194,7 +194,7 @@ def test_what_was_done_is_logged(images, caplog):
             stage.encode_modality("image", images)
             assert (
                 f"5 items by vit (weights: random initialisation (seed 0)): {now} encoded now, "
-                "5 failures" in caplog.messages[-1]
+                f"{5 - now} known already, 0 the same as another, 5 failed" in caplog.messages[-1]
             )
 
 

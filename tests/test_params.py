@@ -114,7 +114,7 @@ CHOICES = {
     ],
     "encode.text.encoder": ["minilm"],
     "encode.image.encoder": ["vit", "clip"],
-    "encode.audio.encoder": ["vggish"],
+    "encode.audio.encoder": ["vggish", "vggish_pca"],
     "encode.video.encoder": ["r2plus1d", "r2plus1d_34"],
     **{
         f"encode.{modality}.precision": ["auto", "fp32", "bf16", "fp16"]

@@ -1,19 +1,44 @@
-"""Decoders, a module a modality: a file → text, pixels or samples. MediaError says what is wrong.
+"""Decoders, a module a modality: a file → text, pixels or samples.
 
-What one modality's encoders import is in no other's vectors (`pipeline.fingerprint`).
+MediaError says why a file gives nothing; a remark says what was done where it gives less than it
+should. What one modality's encoders import is in no other's vectors (`pipeline.fingerprint`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import stat
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+
+log = logging.getLogger("encoders")
+_said: ContextVar[list[str] | None] = ContextVar("remarks", default=None)
 
 
 class MediaError(ValueError):
     """An item cannot be decoded. The message is the reason, for the catalogue's owner."""
+
+
+def remark(text: str) -> None:
+    """Say what was done with a damaged item, to `remarks`; to the log where nobody listens."""
+    said = _said.get()
+    if said is None:
+        log.warning("%s", text)
+    else:
+        said.append(text)
+
+
+@contextlib.contextmanager
+def remarks() -> Iterator[list[str]]:
+    """Collect what decoders say of the item that is decoded in the block."""
+    said: list[str] = []
+    token = _said.set(said)
+    try:
+        yield said
+    finally:
+        _said.reset(token)
 
 
 @contextlib.contextmanager
@@ -41,15 +66,11 @@ def decoding(kind: str, path: Path) -> Iterator[None]:
     except Exception as error:  # on garbage, decoders raise almost anything
         if "can't allocate memory" in str(error):  # torch's own kind of MemoryError
             raise MemoryError from error
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        reason = reason.strip().splitlines()[0].replace(str(path), path.name)
+        reason = reason_of(error).replace(str(path), path.name)
         raise MediaError(f"not readable as {kind}: {reason}") from error
 
 
-def open_av(path: Path) -> Any:
-    """PyAV's container of a file."""
-    import av
-
-    # Playlists and the like may point elsewhere: nothing but the file itself is opened.
-    only = {"protocol_whitelist": "file"}
-    return av.open(str(path.resolve()), options=only, metadata_errors="ignore")
+def reason_of(error: Exception) -> str:
+    """What an error says, in one line."""
+    reason: str = getattr(error, "strerror", None) or str(error)
+    return (reason.strip().splitlines() or [type(error).__name__])[0]

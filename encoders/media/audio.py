@@ -2,46 +2,99 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.media import MediaError, decoding, open_av
+from encoders.media import MediaError, decoding, reason_of, remark
+from encoders.media.ffmpeg import decoded, open_av
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+KERNEL = 1_000_000  # coefficients that torchaudio's resampling may need
 
 
 def read_audio(path: Path, rate: int, seconds: float) -> Tensor:
     """(s,) float32 in [-1, 1] at `rate` Hz: the mean of a file's own channels.
 
-    At most the first `seconds`. FFmpeg's own downmix would scale stereo by √2.
+    At most the first `seconds`. FFmpeg's own downmix would scale stereo by √2. Rate and channels
+    may change within a file, as where two were joined. Damaged packets are left out, with a remark.
     """
-    import av
     import torch
-    from torchaudio.functional import resample
 
     with decoding("audio", path), open_av(path) as container:
         if not container.streams.audio:
             raise MediaError("no audio in the file")
-        converter = av.AudioResampler(format="fltp")  # sample format alone
-        pieces: list[NDArray[np.float32]] = []
-        native = left = 0
-        for frame in container.decode(audio=0):
-            if not native:
-                native = frame.sample_rate
-                left = math.ceil(seconds * native)
-            pieces += [part.to_ndarray().mean(0) for part in converter.resample(frame)]
-            left -= frame.samples
-            if left <= 0:
-                break
-        pieces += [part.to_ndarray().mean(0) for part in converter.resample(None)]
-        samples = np.concatenate([np.empty(0, np.float32), *pieces])
-        if not len(samples):
-            raise MediaError("no audio samples in the file")
-        samples = samples[: math.ceil(seconds * native)]
-        resampled: Tensor = resample(torch.from_numpy(samples), native, rate)
-        return resampled
+        damage: list[Exception] = []
+        heard, parts = 0.0, []
+        with contextlib.closing(decoded(container, container.streams.audio[0], damage)) as frames:
+            for native, run in groupby(_mono(frames), lambda piece: piece[0]):
+                samples = _first(math.ceil((seconds - heard) * native), run)
+                parts.append(resampled(samples, native, rate))
+                heard += len(samples) / native
+                if heard >= seconds:
+                    break
+        if not heard:
+            raise damage[0] if damage else MediaError("no audio samples in the file")
+        if damage:
+            remark(
+                f"damaged: {heard:.1f} s were heard, {len(damage)} packets could not be decoded "
+                f"({reason_of(damage[0])})"
+            )
+        return torch.cat(parts)
+
+
+def _mono(frames: Iterable[Any]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Each frame's rate in Hz, and the mean of its channels."""
+    import av
+
+    known = None
+    for frame in frames:
+        kind = frame.format.name, frame.layout.name, frame.sample_rate
+        if kind != known:
+            # The sample format alone. Not the planar one: PyAV dies of more than eight planes.
+            known, converter = kind, av.AudioResampler(format="flt")
+        for part in converter.resample(frame):
+            samples = part.to_ndarray().reshape(-1, part.layout.nb_channels)
+            yield frame.sample_rate, np.ascontiguousarray(samples.T).mean(0)
+
+
+def _first(count: int, pieces: Iterable[tuple[int, NDArray[np.float32]]]) -> NDArray[np.float32]:
+    """At most `count` samples, of no more pieces than that takes."""
+    chosen, left = [], count
+    for _, samples in pieces:
+        chosen.append(samples)
+        left -= len(samples)
+        if left <= 0:
+            break
+    return np.concatenate(chosen)[:count]
+
+
+def resampled(samples: NDArray[np.float32], native: int, rate: int) -> Tensor:
+    """(s,) at `native` Hz → (ceil(s · rate / native),) at `rate` Hz.
+
+    By torchaudio where the rates have a common divisor that keeps its kernel small, as all usual
+    ones have. The kernel of 44,101 Hz would take 4 GiB: there libswresample interpolates between
+    the phases of a small one (signal to noise above 90 dB).
+    """
+    import torch
+    from torchaudio.functional import resample
+
+    divisor = math.gcd(native, rate)
+    if (native // divisor) * (rate // divisor) <= KERNEL:
+        result: Tensor = resample(torch.from_numpy(samples), native, rate)
+        return result
+    import av
+
+    frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+    frame.sample_rate = native
+    converter = av.AudioResampler(format="flt", layout="mono", rate=rate)
+    parts = [part.to_ndarray()[0] for end in (frame, None) for part in converter.resample(end)]
+    return torch.from_numpy(np.concatenate(parts)[: math.ceil(len(samples) * rate / native)])

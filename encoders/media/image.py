@@ -2,34 +2,86 @@
 
 from __future__ import annotations
 
+import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from encoders.media import MediaError, decoding
+from encoders.media import MediaError, decoding, reason_of, remark
+from encoders.media.mending import ended_jpeg, lean_png
 
 if TYPE_CHECKING:
     from PIL import Image
+
+ORIENTATION = 0x0112  # EXIF's tag
 
 
 def read_image(path: Path) -> Image.Image:
     """The (first) image of a file in mode RGB: upright, 16 bits scaled to 8, alpha over white.
 
-    Refuses what Pillow takes for a decompression bomb.
+    Refuses what Pillow takes for a decompression bomb. What is wrong beside the pixels, such as
+    EXIF, a text, or the end of a JPEG, costs a remark and no pixel.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     with decoding("an image", path):
         try:
-            with Image.open(path) as image:
-                return to_rgb(ImageOps.exif_transpose(image))
+            return _rgb(path)
         except Image.DecompressionBombError:
             raise MediaError(
                 f"too large: more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
             ) from None
-        except UnidentifiedImageError:
-            raise MediaError("not an image of a known format") from None
+        except (MediaError, MemoryError):
+            raise
+        except Exception as error:
+            data = path.read_bytes()
+            if jpeg := ended_jpeg(data):
+                image = _rgb(BytesIO(jpeg))
+                remark("the end of the JPEG is missing, none of its pixels are")
+                return image
+            if png := lean_png(data):
+                image = _rgb(BytesIO(png))
+                remark(f"read without what the PNG says beside its pixels ({reason_of(error)})")
+                return image
+            if isinstance(error, UnidentifiedImageError):
+                raise MediaError("not an image of a known format") from None
+            raise
+
+
+def _rgb(file: Path | BytesIO) -> Image.Image:
+    from PIL import Image
+
+    with Image.open(file) as image:
+        image.load()
+        return to_rgb(upright(image))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image as its EXIF says that it is to be held; as it is, with a remark, if that is broken.
+
+    `ImageOps.exif_transpose` would also write the EXIF anew, and fail where it is broken.
+    """
+    from PIL import Image
+
+    turns = (
+        Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180,
+        Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270,
+        Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
+    )  # fmt: skip
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            orientation = image.getexif().get(ORIENTATION)
+        broken = bool(warned)
+    except Exception:
+        broken, orientation = True, None
+    if broken and orientation is None:
+        remark("its EXIF cannot be read: taken as upright")
+    if isinstance(orientation, int) and 2 <= orientation <= 8:
+        return image.transpose(turns[orientation - 2])
+    return image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -26,10 +26,15 @@ ROW_GROUP = 65_536
 
 @dataclass(frozen=True)
 class Target:
-    """The two files of a modality: its embeddings, and the items that have none and why."""
+    """The files of a modality: its embeddings, the items that have none and why, and remarks."""
 
     embeddings: Path
     failures: Path
+
+    @property
+    def remarks(self) -> Path:
+        """What there is to say of items that have a vector although their files are damaged."""
+        return self.embeddings.with_suffix(".remarks.csv")
 
     @classmethod
     def encoded(cls, modality: str) -> Target:

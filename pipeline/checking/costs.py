@@ -26,8 +26,9 @@ from pipeline.catalogue.splits import Selection
 from pipeline.common.device import resolve_device, resolve_precision
 from pipeline.common.files import InputError
 from pipeline.common.params import Params
+from pipeline.common.progress import duration
 from pipeline.encoding.batches import batches_of, missing_of
-from pipeline.encoding.filling import fill
+from pipeline.encoding.filling import Reasons, fill
 from pipeline.encoding.manifest import Item, read_manifest
 from pipeline.encoding.raw_media import description_of, fingerprint_of
 from pipeline.encoding.vectors import VectorCache, cache_path
@@ -88,14 +89,6 @@ def costs(
     )
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    for unit, name in ((86_400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{max(1, round(seconds))} s"
-
-
 def _encoding(
     cls: type[Encoder], items: list[Item], dataset: Path, params: Params
 ) -> tuple[str, float]:
@@ -124,14 +117,14 @@ def _encoding(
     encoder = cls(params.weights, device, precision)
     measured = probe[1:] or probe
     with (
-        _quiet(),
         tempfile.TemporaryDirectory() as folder,
         VectorCache(Path(folder) / "probe.sqlite", cls.width) as cache,
     ):
-        fill(cache, [probe[:1]], cls, lambda: encoder, dataset, entry.time_limit)  # warms it up
+        # The first warms it up.
+        fill(cache, [probe[:1]], cls, lambda: encoder, dataset, entry.time_limit, Reasons())
         start = time.perf_counter()
         batches = batches_of(measured, cls.takes_text, entry.batch_size)
-        fill(cache, batches, cls, lambda: encoder, dataset, entry.time_limit)
+        fill(cache, batches, cls, lambda: encoder, dataset, entry.time_limit, Reasons())
         each = (time.perf_counter() - start) / len(measured)
     return f"{said}: {each:.2g} s each, about {duration(each * len(todo))}", each * len(todo)
 
@@ -217,15 +210,3 @@ def _at_most(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars of progress: what is measured is not what is asked for."""
-    before = os.environ.get("TQDM_DISABLE")
-    os.environ["TQDM_DISABLE"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TQDM_DISABLE"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.base import Encoder
-from encoders.media import MediaError
+from encoders.media import MediaError, remarks
 from pipeline.common.files import contained, sha256_of
 from pipeline.encoding.manifest import Item
 from pipeline.encoding.workers import Pool
@@ -26,13 +26,29 @@ def locate(dataset: Path, source: str) -> Path:
         raise MediaError(str(error)) from error
 
 
-def decode(cls: type[Encoder], dataset: Path, item: Item) -> Any:
-    """What `cls.prepare` makes of the item's file, if it still is the one in the manifest."""
+def is_current(dataset: Path, item: Item) -> bool:
+    """Whether the item's file still is the one in the manifest."""
+    try:
+        path = locate(dataset, item.source)
+        return path.is_file() and sha256_of(path) == item.sha256
+    except (OSError, MediaError):
+        return False
+
+
+def listened(cls: type[Encoder], source: str | Path) -> tuple[Any, list[str]]:
+    """What `cls.prepare` makes of a text or file, and what is remarked meanwhile."""
+    with remarks() as said:
+        return cls.prepare(source), said
+
+
+def decode(cls: type[Encoder], dataset: Path, item: Item) -> tuple[Any, list[str]]:
+    """As `listened`, of the item's file, if it still is the one in the manifest."""
     path = locate(dataset, item.source)
-    prepared = cls.prepare(path)
-    if sha256_of(path) != item.sha256:
-        raise MediaError("the file has changed since it was prepared; run `dvc repro`")
-    return prepared
+    try:
+        return listened(cls, path)
+    finally:
+        if path.is_file() and item.sha256 and not is_current(dataset, item):
+            raise MediaError("the file has changed since it was prepared; run `dvc repro`")
 
 
 def ahead(
@@ -50,10 +66,10 @@ def ahead(
 def prepared(
     batches: list[list[Item]], cls: type[Encoder], dataset: Path, seconds: float
 ) -> Iterator[list[tuple[Item, Future[Any]]]]:
-    """Each batch with the futures of its items' `cls.prepare`; files go to worker processes."""
+    """Each batch with the futures of `listened`, an item each; files go to worker processes."""
     if cls.takes_text:
         with ThreadPoolExecutor(1) as thread:
-            yield from ahead(batches, lambda item: thread.submit(cls.prepare, item.source))
+            yield from ahead(batches, lambda item: thread.submit(listened, cls, item.source))
     else:
         with Pool(functools.partial(decode, cls, dataset), seconds) as pool:
             yield from ahead(batches, pool.submit)

@@ -1,4 +1,4 @@
-"""The items that could not be encoded, and the versions of what encoded the others."""
+"""The items that could not be encoded or are damaged, and the versions of what encoded them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,24 @@ from pipeline.encoding.manifest import Item
 SHOWN = 3  # reasons in an error message
 
 Failure = tuple[Item, str]  # an item that could not be encoded, and why
+Remark = tuple[Item, str]  # an item that was encoded, and what its decoder said of it
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:
     """Write item_id, source and reason of every item that failed, in the order given."""
+    _write(path, "reason", failures)
+
+
+def write_remarks(path: Path, remarks: Sequence[Remark]) -> None:
+    """Write item_id, source and remark of every item that there is something to say of."""
+    _write(path, "remark", remarks)
+
+
+def _write(path: Path, what: str, rows: Sequence[tuple[Item, str]]) -> None:
     columns = {
-        "item_id": [item.item_id for item, _ in failures],
-        "source": [item.source for item, _ in failures],
-        "reason": [reason for _, reason in failures],
+        "item_id": [item.item_id for item, _ in rows],
+        "source": [item.source for item, _ in rows],
+        what: [text for _, text in rows],
     }
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     write_csv(path, table)

@@ -16,10 +16,10 @@ from pipeline.common.device import resolve_device, resolve_precision
 from pipeline.common.fingerprint import code_sha256
 from pipeline.common.params import Params
 from pipeline.encoding.batches import batches_of, missing_of
-from pipeline.encoding.filling import fill
+from pipeline.encoding.filling import Reasons, fill
 from pipeline.encoding.manifest import Item
-from pipeline.encoding.outputs import refuse_failures, versions, write_failures
-from pipeline.encoding.vectors import VectorCache, cache_path, fingerprint
+from pipeline.encoding.outputs import refuse_failures, versions, write_failures, write_remarks
+from pipeline.encoding.vectors import BrokenCache, VectorCache, cache_path, fingerprint
 
 log = logging.getLogger("encode")
 
@@ -34,6 +34,13 @@ def encode_items(items: list[Item], cls: type[Encoder], params: Params, target: 
         WeightsError: `params.weights` cannot be used.
         InputError: neither can device or precision, or too many items failed.
     """
+    try:
+        _encode_items(items, cls, params, target)
+    except BrokenCache:  # which is out of the way now
+        _encode_items(items, cls, params, target)
+
+
+def _encode_items(items: list[Item], cls: type[Encoder], params: Params, target: Target) -> None:
     started = time.monotonic()
     modality = cls.modality
     entry = params.encode[modality]
@@ -46,21 +53,32 @@ def encode_items(items: list[Item], cls: type[Encoder], params: Params, target: 
     batches = batches_of(items, cls.takes_text, entry.batch_size)
     contents = list({item.sha256: None for item in items if item.sha256})
     with VectorCache(cache_path(cls.name, print_), cls.width) as cache:
-        todo = missing_of(batches, cache.present(contents))
-        reasons = fill(cache, todo, cls, load, Path(params.dataset), entry.time_limit)
+        known = settled = cache.present(contents)
+        todo = missing_of(batches, known)
+        new, old = sum(map(len, todo)), sum(item.sha256 in known for item in items)
+        log.info(
+            "%s: %s to encode of %s items, %s known, %s the same as another",
+            modality, *(f"{n:,}" for n in (new, len(items), old, len(items) - new - old)),
+        )  # fmt: skip
+        reasons = Reasons()
+        while todo:
+            fill(cache, todo, cls, load, Path(params.dataset), entry.time_limit, reasons)
+            # Where a file has changed, another of the content that it had may still be there.
+            settled = cache.present(contents) | reasons.contents.keys()
+            rest = [[i for i in batch if i.item_id not in reasons.items] for batch in batches]
+            todo = missing_of(rest, settled)
         # Seeded weights have no file to hash: what they are is known once they were drawn.
         digest = found.sha256 or cache.noted("weights_sha256")
         if not digest:
             digest = load().loaded.sha256
             cache.note("weights_sha256", digest)
-        cached = cache.present(contents)
-        good = [item for item in items if item.sha256 in cached]
-        failures = [
-            (item, reasons[item.sha256 or item.item_id])
-            for item in items
-            if item.sha256 not in cached
-        ]
+        failures = [(item, reason) for item in items if (reason := reasons.of(item))]
+        failed = {item.item_id for item, _ in failures}
+        good = [item for item in items if item.item_id not in failed]
+        said = cache.remarks(contents)
+        remarks = [(item, said[item.sha256]) for item in good if item.sha256 in said]
         write_failures(target.failures, failures)
+        write_remarks(target.remarks, remarks)
         key, path = f"encode.{modality}", target.failures
         refuse_failures(modality, len(items), failures, entry.max_failures, key, path)
         metadata |= {
@@ -77,10 +95,13 @@ def encode_items(items: list[Item], cls: type[Encoder], params: Params, target: 
             cls.width,
             metadata,
         )
+    encoded = len({item.sha256 for item in good} - known)
     log.info(
-        "%s: %d items by %s (weights: %s): %d encoded now, %d failures, %.1f s",
-        modality, len(good), cls.name, found.source, sum(map(len, todo)) - len(reasons),
-        len(failures), time.monotonic() - started,
+        "%s: %s items by %s (weights: %s): %s encoded now, %s known already, "
+        "%s the same as another, %s failed, %s with a remark, %.1f s",
+        modality, f"{len(good):,}", cls.name, found.source,
+        *(f"{n:,}" for n in (encoded, old, len(good) - encoded - old, len(failures), len(remarks))),
+        time.monotonic() - started,
     )  # fmt: skip
 
 
@@ -89,6 +110,7 @@ def encode_nothing(cls: type[Encoder], target: Target) -> None:
     nothing = np.empty((0, cls.width), np.float32)
     metadata = cls.description() | {"count": "0"} | versions(*cls.libraries, "pyarrow")
     write_failures(target.failures, [])
+    write_remarks(target.remarks, [])
     write_embeddings(target.embeddings, [], lambda _: nothing, cls.width, metadata)
     log.info("%s: no item has it", cls.modality)
 

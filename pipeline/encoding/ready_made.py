@@ -13,7 +13,12 @@ from pipeline.catalogue.embeddings import Target, write_embeddings
 from pipeline.catalogue.ready_made import provenance, read_features
 from pipeline.common.files import InputError, sha256_of
 from pipeline.encoding.manifest import Item
-from pipeline.encoding.outputs import refuse_failures, versions, write_failures
+from pipeline.encoding.outputs import (
+    refuse_failures,
+    versions,
+    write_failures,
+    write_remarks,
+)
 
 log = logging.getLogger("features")
 
@@ -35,7 +40,7 @@ def take_features(
         items: sorted by id; each one's `source` is its row in the file of features.
         manifest: `features`, that file's path relative to the dataset, and `features_sha256`.
         dataset: the folder of the catalogue.
-        target: where the embeddings and the failures go.
+        target: where the embeddings, the failures and no remarks go.
         max_failures: the share of the items that may have no row of numbers.
 
     Raises:
@@ -49,7 +54,7 @@ def take_features(
     width = matrix.shape[1]
 
     def rows(chosen: list[Item]) -> NDArray[np.float32]:
-        with np.errstate(over="ignore"):  # too large for float32 is infinite
+        with np.errstate(over="ignore", invalid="ignore"):  # too large for float32 is infinite
             return matrix[[int(item.source) for item in chosen]].astype(np.float32)
 
     steps = range(0, len(items), STEP)
@@ -67,6 +72,7 @@ def take_features(
         "count": str(len(good)),
     }
     write_failures(target.failures, failures)
+    write_remarks(target.remarks, [])
     key = f"encode.{modality}" if modality in modalities() else "prepare"
     refuse_failures(modality, len(items), failures, max_failures, key, target.failures)
     write_embeddings(

@@ -1,14 +1,18 @@
 """Vectors by content, kept outside DVC's outs: what was encoded once is not encoded again.
 
-One SQLite file an encoder fingerprint, one row a content. A million vectors are one file of little
-more than their own bytes; every batch is one transaction, so that a killed run keeps each batch
-that it finished.
+One SQLite file an encoder fingerprint, one row a content: its vector, and what the decoder said of
+it. A million vectors are one file of little more than their own bytes; every batch is one
+transaction, so that a killed run keeps each batch that it finished. A file that is broken is set
+aside.
 """
 
+import logging
 import sqlite3
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +20,8 @@ from numpy.typing import NDArray
 from pipeline.common import paths
 from pipeline.common.files import InputError
 from pipeline.common.fingerprint import digest
+
+log = logging.getLogger("encode")
 
 # What tells encodings of the same content apart; where a weights file lies does not.
 IRRELEVANT = ("license", "revision", "weights", "count")
@@ -27,8 +33,18 @@ def fingerprint(metadata: Mapping[str, str]) -> str:
     return digest({k: v for k, v in metadata.items() if k not in IRRELEVANT})
 
 
+BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)  # another schema
+
+
+class BrokenCache(Exception):
+    """A file turned out to be damaged and was set aside: open it anew."""
+
+
 class VectorCache:
-    """Content sha256 → (width,) float32. Safe against kills and several processes.
+    """Content sha256 → (width,) float32 and a remark. Safe against kills and several processes.
+
+    A file that is no such cache, or a damaged one, is renamed to `<name>.broken`, and a new one
+    begun: when it is opened or, with BrokenCache, at the end of the `with` in which that is seen.
 
     Args:
         path: the SQLite file; made if it is not there.
@@ -37,22 +53,47 @@ class VectorCache:
 
     def __init__(self, path: Path, width: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.width = width
+        self.path, self.width = path, width
         self.connection = sqlite3.connect(path, timeout=60)
+        try:
+            self._set_up()
+        except sqlite3.DatabaseError as error:
+            self._set_aside(error)
+            self.connection = sqlite3.connect(path, timeout=60)
+            self._set_up()
+
+    def _set_up(self) -> None:
         # A page of 4096 bytes, the default, would hold two rows and a third of nothing.
         self.connection.execute("PRAGMA page_size = 16384")
         # Write-ahead log: a commit survives the process's death, and readers do not wait.
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = NORMAL")
         self.connection.execute(
-            "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
+            "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL,"
+            " remark TEXT NOT NULL, crc INTEGER NOT NULL)"  # SQLite itself checks no content
         )
         self.connection.execute(
             "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL)"
         )
-        row = self.connection.execute("SELECT length(vector) FROM vectors LIMIT 1").fetchone()
-        if row and row[0] != 4 * width:
-            raise InputError(f"{path} holds vectors of width {row[0] // 4}, not {width}; remove it")
+        row = self.connection.execute(
+            "SELECT length(vector), remark, crc FROM vectors LIMIT 1"
+        ).fetchone()
+        self.connection.execute("SELECT name, value FROM notes LIMIT 1")
+        if row and row[0] != 4 * self.width:
+            raise InputError(
+                f"{self.path} holds vectors of width {row[0] // 4}, not {self.width}; remove it"
+            )
+
+    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+        """Close and rename the file. The error again if the file is not to blame for it."""
+        self.connection.close()
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in BROKEN:
+            raise error  # a full disk, or another process that takes too long
+        broken = self.path.with_name(f"{self.path.name}.broken")
+        self.path.replace(broken)
+        for suffix in ("-wal", "-shm"):
+            self.path.with_name(f"{self.path.name}{suffix}").unlink(missing_ok=True)
+        log.warning("%s is damaged (%s): set aside as %s", self.path, error, broken.name)
 
     def __enter__(self) -> "VectorCache":
         return self
@@ -64,24 +105,43 @@ class VectorCache:
         traceback: TracebackType | None,
     ) -> None:
         self.connection.close()
+        if isinstance(error, sqlite3.DatabaseError):
+            self._set_aside(error)
+            raise BrokenCache(str(self.path)) from error
 
-    def put(self, keys: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        """Store (n, width) vectors under n keys in one transaction."""
+    def put(
+        self,
+        keys: Sequence[str],
+        vectors: NDArray[np.float32],
+        remarks: Sequence[str] | None = None,
+    ) -> None:
+        """Store (n, width) vectors and n remarks, "" if none, under n keys in one transaction."""
         if vectors.shape != (len(keys), self.width) or vectors.dtype != np.float32:
             raise ValueError(
                 f"{len(keys)} keys, vectors {vectors.dtype} {vectors.shape}; width {self.width}"
             )
-        rows = [(bytes.fromhex(k), v.tobytes()) for k, v in zip(keys, vectors, strict=True)]
+        rows = [
+            (bytes.fromhex(key), vector.tobytes(), text, zlib.crc32(vector.tobytes()))
+            for key, vector, text in zip(keys, vectors, remarks or [""] * len(keys), strict=True)
+        ]
         with self.connection:
-            self.connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+            self.connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?)", rows)
 
     def present(self, keys: Sequence[str]) -> set[str]:
         """The keys that are there."""
-        return {key for key, _ in self._select("key, 0", keys)}
+        return {key for key, _ in self._select("0", keys)}
+
+    def remarks(self, keys: Sequence[str]) -> dict[str, str]:
+        """What there is to say of the contents, by key; nothing of most."""
+        return {key: text for key, (text,) in self._select("remark", keys) if text}
 
     def get(self, keys: Sequence[str]) -> NDArray[np.float32]:
         """(n, width): the vectors of n keys, in their order. KeyError names one that is absent."""
-        found = dict(self._select("key, vector", keys))
+        found = {}
+        for key, (vector, crc) in self._select("vector, crc", keys):
+            if zlib.crc32(vector) != crc:
+                raise sqlite3.DatabaseError(f"the vector of {key} has changed")
+            found[key] = vector
         flat = b"".join(found[key] for key in keys)
         return np.frombuffer(flat, np.float32).reshape(len(keys), self.width)
 
@@ -113,15 +173,16 @@ class VectorCache:
     def __len__(self) -> int:
         return int(self.connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
 
-    def _select(self, columns: str, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    def _select(self, columns: str, keys: Sequence[str]) -> Iterator[tuple[str, Sequence[Any]]]:
+        """Of each key that is there: the key and its columns."""
         for start in range(0, len(keys), QUERY):
             part = [bytes.fromhex(key) for key in keys[start : start + QUERY]]
             marks = ",".join("?" * len(part))
             rows = self.connection.execute(
-                f"SELECT {columns} FROM vectors WHERE key IN ({marks})", part
+                f"SELECT key, {columns} FROM vectors WHERE key IN ({marks})", part
             )
-            for key, value in rows:
-                yield key.hex(), value
+            for key, *values in rows:
+                yield key.hex(), values
 
 
 def cache_path(encoder: str, print_: str) -> Path:
@@ -130,8 +191,12 @@ def cache_path(encoder: str, print_: str) -> Path:
 
 
 def width_of(path: Path) -> int:
-    """The width of the vectors in a file; 0 if it holds none."""
+    """The width of the vectors in a file; 0 if it holds none, or is broken."""
     connection = sqlite3.connect(path)
-    row = connection.execute("SELECT length(vector) FROM vectors LIMIT 1").fetchone()
-    connection.close()
+    try:
+        row = connection.execute("SELECT length(vector) FROM vectors LIMIT 1").fetchone()
+    except sqlite3.DatabaseError:
+        return 0
+    finally:
+        connection.close()
     return row[0] // 4 if row else 0

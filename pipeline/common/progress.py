@@ -1,0 +1,64 @@
+"""How far long work has come: a bar on a terminal, lines in a log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+FIRST = 3.0  # seconds after which there is something to say
+EVERY = 30.0  # seconds between lines of a log
+now = time.monotonic
+
+
+class Progress:
+    """`total` units of work, `done` of them; `update` says so where it is time to.
+
+    Args:
+        total: how many units there are.
+        what: is done, the line's first word.
+        unit: of it, in the plural.
+        log: where lines go if standard error is no terminal, as under `dvc exp run`.
+    """
+
+    def __init__(self, total: int, what: str, unit: str, log: logging.Logger) -> None:
+        self.total, self.what, self.unit, self.log = total, what, unit, log
+        self.done, self.began = 0, now()
+        self.said = self.began + FIRST - EVERY
+        self.bar = tqdm(total=total, desc=what, unit=f" {unit}") if sys.stderr.isatty() else None
+
+    def update(self, n: int = 1) -> None:
+        """`n` more units are done."""
+        self.done += n
+        if self.bar is not None:
+            self.bar.update(n)
+        elif self.done < self.total and now() - self.said >= EVERY:
+            self.said = now()
+            left = (self.said - self.began) / self.done * (self.total - self.done)
+            self.log.info(
+                "%s: %s of %s %s, about %s left",
+                self.what, f"{self.done:,}", f"{self.total:,}", self.unit, duration(left),
+            )  # fmt: skip
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def duration(seconds: float) -> str:
+    """As people say it: 40 s, 12 min, 3 h, 2 days."""
+    for unit, name in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{max(1, round(seconds))} s"
