@@ -279,6 +279,7 @@ def test_mmrec_as_m3l_comes(
     ("name", "content", "message"),
     [
         ("shop.inter", "userID\titemID\n0\tx\n", "row 2: itemID 'x' is no row number"),
+        ("shop.inter", "userID\titemID\n0\t1\n-1\t1\n", "row 3: userID '-1' is no row number"),
         ("shop.inter", "userID\titemID\n\t1\n", "shop.inter: row 2: userID is empty"),
         ("shop.inter", "userID\titem\n0\t1\n", "shop.inter: no column itemID; it has userID, item"),
         ("shop.inter", "userID\titemID\tx_label\n0\t1\t0\n0\t0\t3\n", "row 3: x_label '3'"),
