@@ -52,6 +52,8 @@ def read(source: Path, chosen: Mapping[str, str]) -> RawCatalogue:
         names = ", ".join(path.name for path in inter) or "none"
         raise InputError(f"{source}: {names} ending in .inter; exactly one is needed")
     table = read_interactions(inter[0], "\t", COLUMNS)
+    if not len(table):
+        raise InputError(f"{inter[0]}: no rows")
     if "split" in table.column_names:
         table = table.set_column(
             table.column_names.index("split"), "split", split_of(inter[0], table["split"])
