@@ -291,6 +291,7 @@ def test_mmrec_as_m3l_comes(
     ("name", "content", "message"),
     [
         ("shop.inter", "userID\titemID\n0\tx\n", "row 2: itemID 'x' is no row number"),
+        ("shop.inter", "userID\titemID\n0\t1\n-1\t1\n", "row 3: userID '-1' is no row number"),
         ("shop.inter", "userID\titemID\n\t1\n", "shop.inter: row 2: userID is empty"),
         ("shop.inter", "userID\titem\n0\t1\n", "shop.inter: no column itemID; it has userID, item"),
         ("shop.inter", "userID\titemID\tx_label\n0\t1\t0\n0\t0\t3\n", "row 3: x_label '3'"),
@@ -298,6 +299,7 @@ def test_mmrec_as_m3l_comes(
         ("shop.inter", "userID\titemID\n0\t1\n0\n", "shop.inter: CSV parse error: Row #"),
         ("shop.inter", "userID\titemID\n0\t3\n", "text has 3 rows"),
         ("shop.inter", "", "shop.inter: "),
+        ("shop.inter", "userID\titemID\tx_label\n", "shop.inter: no rows"),
         ("b.inter", "userID\titemID\n0\t1\n", "b.inter, shop.inter ending in .inter"),
         ("i_id_mapping.csv", "asin\titemID\nA\t0\nB\t2\n", "itemID must count from 0"),
         ("i_id_mapping.csv", "asin\titemID\nA\t0\nB\t1\n", "i_id_mapping.csv has 2 rows"),
@@ -364,7 +366,7 @@ def test_recbole_a_split_goes_before_the_whole(source: Path, convert: Convert) -
     assert interactions(convert("recbole")) == [
         ("u1", "007", "train"), ("u1", "2", "validation"), ("u1", "30", "test"),
     ]  # fmt: skip
-    (source / "shop.valid.inter").unlink()
+    (source / "shop.valid.inter").write_text("user_id:token\titem_id:token\n")
     (source / "shop.item").unlink()
     folder = convert("recbole")
     assert [row[2] for row in interactions(folder)] == ["train", "test"]
@@ -388,6 +390,7 @@ def test_recbole_a_title_that_is_one_token(source: Path, convert: Convert) -> No
             "shop.inter: row 3: timestamp:float 'noon' is no number",
         ),
         ("b.inter", "", "b.inter, shop.inter: only one file may end in .inter"),
+        ("shop.inter", "user_id:token\titem_id:token\n", "source: no interactions"),
         ("shop.item", "title:token_seq\nA\n", "shop.item: no column item_id:token"),
         ("shop.item", "item_id:token\n2\n2\n", "shop.item: row 3: item '2' stands twice"),
         ("shop.item", "item_id:token\te:float_seq\n2\t1 2\n007\t\n3\t1 x\n", "row 4: e:float_seq"),

@@ -13,6 +13,7 @@ item lacks a modality if `missed_<modality>_itemIDs.csv` lists its itemID, a lin
 also `missed_img_itemIDs.csv`, as MMRec's preprocessing calls it), or if its row is zeros alone.
 """
 
+import contextlib
 import logging
 import re
 from collections.abc import Mapping
@@ -51,6 +52,8 @@ def read(source: Path, chosen: Mapping[str, str]) -> RawCatalogue:
         names = ", ".join(path.name for path in inter) or "none"
         raise InputError(f"{source}: {names} ending in .inter; exactly one is needed")
     table = read_interactions(inter[0], "\t", COLUMNS)
+    if not len(table):
+        raise InputError(f"{inter[0]}: no rows")
     if "split" in table.column_names:
         table = table.set_column(
             table.column_names.index("split"), "split", split_of(inter[0], table["split"])
@@ -99,14 +102,15 @@ def split_of(path: Path, labels: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def codes(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
     """Texts → (E,) int64 row numbers."""
-    valid = pc.match_substring_regex(column, "^[0-9]{1,9}$")
-    if not pc.all(valid).as_py():
-        row = pc.index(valid, False).as_py()
-        raise InputError(
-            f"{path}: row {row + 2}: {name} {column[row].as_py()!r} is no row number; "
-            "valid: 0, 1, 2 ..."
-        )
-    return column.cast(pa.int64()).to_numpy()
+    with contextlib.suppress(pa.ArrowInvalid):
+        result = column.cast(pa.int64()).to_numpy()
+        if result.min() >= 0:
+            return result
+    row = pc.index(pc.match_substring_regex(column, "^[0-9]{1,18}$"), False).as_py()
+    raise InputError(
+        f"{path}: row {row + 2}: {name} {column[row].as_py()!r} is no row number; "
+        "valid: 0, 1, 2 ..."
+    )
 
 
 def read_ids(path: Path, column: str) -> pa.Array | None:

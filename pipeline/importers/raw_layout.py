@@ -119,6 +119,8 @@ def import_folder(read: Callable[..., RawCatalogue], chooses: bool) -> None:
         raise InputError(f"{source}: no such folder")
     with new_folder(dataset) as folder:
         raw = read(source, {m: path for m, _, path in choices}) if chooses else read(source)
+        if not len(raw.interactions):
+            raise InputError(f"{source}: no interactions")
         write_dataset(folder, raw)
     texts = len(raw.items) - raw.items["text"].null_count if "text" in raw.items.column_names else 0
     log.info(

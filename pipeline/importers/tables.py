@@ -64,7 +64,7 @@ def read_texts(
         try:  # One thread knows the row.
             return read(threads=False)
         except pa.ArrowInvalid as error:
-            valid = ", ".join(name for name in columns if name.strip())
+            valid = ", ".join(n for n in names or columns if n.strip()) or "cells"
             raise InputError(f"{path}: {error}; rows of {valid} are needed") from error
 
 
@@ -79,7 +79,8 @@ def read_interactions(
     """Read user_id and item_id as texts, rating as float64, timestamp as int64 where it is whole.
 
     Args:
-        columns: a name in the file → ours. Those that the file lacks are left out, but for ids.
+        columns: a name in the file → ours. Those that are absent or empty are left out, but for
+            ids.
         names, quoted: as in `read_texts`.
 
     Raises:
@@ -98,7 +99,8 @@ def read_interactions(
             result[ours] = numbers(path, name, result[ours], header=not names)
     if "timestamp" in result:
         result["timestamp"] = whole(result["timestamp"])
-    return pa.table({name: column for name, column in result.items() if has_values(column)})
+    kept = {n: c for n, c in result.items() if n.endswith("_id") or c.null_count < len(c)}
+    return pa.table(kept)
 
 
 def refuse_empty(path: Path, name: str, column: pa.ChunkedArray, header: bool) -> None:
@@ -138,8 +140,3 @@ def whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column.cast(pa.int64())
     except pa.ArrowInvalid:
         return column
-
-
-def has_values(column: pa.ChunkedArray) -> bool:
-    """Whether any cell is filled."""
-    return bool(column.null_count < len(column))
