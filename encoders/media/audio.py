@@ -18,6 +18,7 @@ from encoders.media.ffmpeg import decoded, open_av
 if TYPE_CHECKING:
     from torch import Tensor
 
+STATING = ("flac", "wav", "w64", "aiff", "caf", "mov", "ogg")  # others guess by their bit rate
 KERNEL = 1_000_000  # coefficients that torchaudio's resampling may need
 
 
@@ -43,12 +44,23 @@ def read_audio(path: Path, rate: int, seconds: float) -> Tensor:
                     break
         if not heard:
             raise damage[0] if damage else MediaError("no audio samples in the file")
+        said = _stated(container)
         if damage:
+            packets = "1 packet" if len(damage) == 1 else f"{len(damage)} packets"
             remark(
-                f"damaged: {heard:.1f} s were heard, {len(damage)} packets could not be decoded "
+                f"damaged: {heard:.1f} s were heard, {packets} could not be decoded "
                 f"({reason_of(damage[0])})"
             )
+        elif heard < min(said, seconds) - max(0.1, 0.01 * said):
+            remark(f"damaged: {heard:.1f} of {said:.1f} s were heard")
         return torch.cat(parts)
+
+
+def _stated(container: Any) -> float:
+    """How many seconds a file says that it has; 0 if it does not say."""
+    stream = container.streams.audio[0]
+    stated = container.format.name.split(",")[0] in STATING and stream.duration
+    return float(stream.duration * stream.time_base) if stated else 0.0
 
 
 def _mono(frames: Iterable[Any]) -> Iterator[tuple[int, NDArray[np.float32]]]:

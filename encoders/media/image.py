@@ -53,13 +53,23 @@ def read_image(path: Path) -> Image.Image:
 def _rgb(file: Path | BytesIO) -> Image.Image:
     from PIL import Image
 
-    with Image.open(file) as image:
-        image.load()
-        return to_rgb(upright(image))
+    with warnings.catch_warnings(record=True) as warned:  # also where a file is merely opened
+        warnings.simplefilter("always")
+        with Image.open(file) as image:
+            image.load()
+            try:
+                orientation = image.getexif().get(ORIENTATION)
+            except Exception:  # on garbage, Pillow raises almost anything
+                orientation, broken = None, True
+            else:
+                broken = any("EXIF" in str(w.message) for w in warned)
+            if broken and orientation is None:
+                remark("its EXIF cannot be read: taken as upright")
+            return to_rgb(upright(image, orientation))
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """The image as its EXIF says that it is to be held; as it is, with a remark, if that is broken.
+def upright(image: Image.Image, orientation: object) -> Image.Image:
+    """The image as EXIF's `orientation` says that it is to be held.
 
     `ImageOps.exif_transpose` would also write the EXIF anew, and fail where it is broken.
     """
@@ -70,15 +80,6 @@ def upright(image: Image.Image) -> Image.Image:
         Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270,
         Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90,
     )  # fmt: skip
-    try:
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always")
-            orientation = image.getexif().get(ORIENTATION)
-        broken = bool(warned)
-    except Exception:
-        broken, orientation = True, None
-    if broken and orientation is None:
-        remark("its EXIF cannot be read: taken as upright")
     if isinstance(orientation, int) and 2 <= orientation <= 8:
         return image.transpose(turns[orientation - 2])
     return image

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # A packet of these is a frame, wherever it comes from; in others some are two, or none.
 PLAIN_CODECS = ("h264", "hevc", "mjpeg", "mpeg4", "vp9")
 PLAIN_FORMATS = ("mov", "matroska", "avi", "flv")  # by the first of FFmpeg's names
+STILL_CODECS = ("mjpeg", "png", "bmp", "gif", "webp", "tiff", "jpeg2000")
 REORDERED = 16  # frames that a codec may decode before an earlier one
 
 
@@ -69,10 +70,12 @@ def _stream(container: Any) -> Any:
     from av.stream import Disposition
 
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
-    for stream in container.streams.video:
-        if not stream.disposition & pictures:
-            return stream
-    raise MediaError("no video in the file")
+    streams = [s for s in container.streams.video if not s.disposition & pictures]
+    if not streams:
+        raise MediaError("no video in the file")
+    # Matroska does not mark a cover that was muxed as a track.
+    moving = [s for s in streams if s.codec_context.name not in STILL_CODECS]
+    return (moving or streams)[0]
 
 
 def _plain_frames(container: Any, stream: Any, count: int, seconds: float) -> int:
@@ -132,7 +135,8 @@ def _av_frames(path: Path, count: int, seconds: float) -> Iterator[NDArray[np.ui
     if damage and not index:
         raise damage[0]
     if damage:
+        packets = "1 packet" if len(damage) == 1 else f"{len(damage)} packets"
         remark(
-            f"damaged: {index} frames were seen, {len(damage)} packets could not be decoded "
+            f"damaged: {index} frames were seen, {packets} could not be decoded "
             f"({reason_of(damage[0])})"
         )
