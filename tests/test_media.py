@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from media_files import cut, tone, write_audio, write_greys
 from PIL import Image, PngImagePlugin
 from test_encoders import CHINA
 
+from benchmarks.media_files import cut, tone, write_audio, write_greys
 from encoders.media import MediaError, remarks
 from encoders.media.audio import read_audio
 from encoders.media.image import read_image
