@@ -102,7 +102,7 @@ def seeds(folder: Path) -> dict[str, list[tuple[str, bytes]]]:
         write_greys(folder / "variable.mkv", levels, milliseconds=times),
         write_greys(folder / "cover.mp4", levels, cover=True),
         write_greys(folder / "narrow.mp4", levels, size=(64, 8)),
-        write_greys(folder / "tiny.mkv", levels, size=(16, 48), codec="libx265"),
+        write_greys(folder / "tiny.avi", levels, size=(16, 48), codec="mjpeg"),
     ):
         videos.append((path.suffix[1:], path.read_bytes()))
     return {"image": images, "audio": audio, "video": videos}

@@ -141,6 +141,7 @@ GOOD: dict[str, dict[str, Callable[[Path], None]]] = {
         "long.png": image("RGB", (3000, 1)), "sp ace,\u00fc.png": image("RGB"),
     },
     "audio": {
+        "rate.wav": wav(1_234_567, 1, 9_000),
         "mono.wav": wav(16_000, 1, 20_000), "stereo.wav": wav(44_100, 2, 50_000),
         "surround.mp4": copy(BUNNY), "r8.wav": wav(8_000, 1, 9_000),
         "r96.wav": wav(96_000, 2, 100_000), "short.wav": wav(16_000, 1, 30),
@@ -189,7 +190,6 @@ BAD: dict[str, dict[str, tuple[Callable[[Path], object], str]]] = {
         "mute.mp4": (copy(CARPHONE), "no audio in the file"),
         "picture.wav": (copy(CHINA), "no audio in the file"),
         "nothing.wav": (wav(16_000, 1, 0), "no"),
-        "rate.wav": (wav(1_234_567, 1, 9_000), "decoding took more than 4 GiB of memory"),
         "header.wav": (copy(HOUSE, 0.0001), "not readable as audio"),
         "cut.mp4": (copy(BUNNY, 0.3), "not readable as audio"),
     },
