@@ -28,6 +28,7 @@ from pipeline.common import paths
 from pipeline.common.command import run_stage
 from pipeline.common.files import atomic_path, atomic_write, write_parquet
 from pipeline.common.params import Prepare, load
+from pipeline.common.tables import find_table
 from pipeline.encoding.manifest import read_manifest
 from pipeline.encoding.ready_made import take_features
 
@@ -36,6 +37,8 @@ log = logging.getLogger("prepare")
 
 def prepare(dataset: Path, params: Prepare) -> None:
     """Write everything under `data/prepared/`. InputError with all that is wrong, if anything."""
+    sizes = ", ".join(f"{p.name} ({p.stat().st_size / 1e6:,.1f} MB)" for p in tables_of(dataset))
+    log.info("%s: reading %s", dataset, sizes)
     problems = Problems()
     with read_items(dataset, problems) as listed:
         with problems.gathered():
@@ -61,6 +64,11 @@ def prepare(dataset: Path, params: Prepare) -> None:
                 "%s: %d of %d files cannot be read, the first: %s",
                 modality, found.absent, found.items, found.examples[0],
             )  # fmt: skip
+
+
+def tables_of(dataset: Path) -> list[Path]:
+    """Its two tables. InputError if one is not there."""
+    return [find_table(dataset, "items"), find_table(dataset, "interactions")]
 
 
 def _write(dataset: Path, chosen: Selection, params: Prepare) -> dict[str, Counts]:

@@ -11,8 +11,6 @@ import logging
 import sys
 from statistics import fmean
 
-from tqdm import tqdm
-
 from model.metrics import SELECTION
 from model.systems import SYSTEMS
 from pipeline.catalogue.workspace import Workspace
@@ -21,7 +19,8 @@ from pipeline.common.command import run_stage
 from pipeline.common.device import reuse_freed_memory
 from pipeline.common.files import InputError
 from pipeline.common.params import load
-from pipeline.experiments.cells import Experiment, cell_of, grid_of
+from pipeline.common.progress import Progress
+from pipeline.experiments.cells import Experiment, cell_of, grid_of, is_fitted
 from pipeline.experiments.results import Study
 
 log = logging.getLogger("study")
@@ -36,10 +35,15 @@ def main() -> None:
     workspace = Workspace()
     if unread := params.unread(system):
         log.info("%s does not read %s", system, ", ".join(unread))
-    cells = [
-        cell_of(Experiment.of(params, system, layers, seed), workspace)
-        for layers, seed in tqdm(grid_of(params, system), desc=system, unit="model", disable=None)
-    ]
+    grid = [Experiment.of(params, system, layers, seed) for layers, seed in grid_of(params, system)]
+    missing = sum(not is_fitted(experiment, workspace) for experiment in grid)
+    log.info("%s: %d models, %d of them to fit", system, len(grid), missing)
+    cells = []
+    with Progress(missing, system, "models", log) as progress:
+        for experiment in grid:
+            cells.append(cell_of(experiment, workspace))
+            if cells[-1].fresh:
+                progress.update()
     Study.of(cells).write(paths.STUDY / system)
     fresh = sum(cell.fresh for cell in cells)
     log.info("%s: %d models, %d of them fitted now", system, len(cells), fresh)

@@ -21,7 +21,7 @@ from pipeline.common.command import run_stage
 from pipeline.common.device import reuse_freed_memory
 from pipeline.common.files import atomic_write
 from pipeline.common.params import load
-from pipeline.experiments.cells import Experiment, cell_of
+from pipeline.experiments.cells import Experiment, cell_of, is_fitted
 from pipeline.experiments.results import RESULT, headlines, write_rows
 
 log = logging.getLogger("train")
@@ -34,6 +34,8 @@ def main() -> None:
         log.info("%s does not read %s", params.fusion, ", ".join(unread))
     workspace = Workspace()
     experiment = Experiment.of(params, params.fusion, params.layers, params.seed)
+    if not is_fitted(experiment, workspace):
+        log.info("%s: to be fitted on %s", experiment.label, experiment.device)
     cell = cell_of(experiment, workspace)
     model = cell.model(workspace)
     tensors = model.state() | model.constants()

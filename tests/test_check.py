@@ -11,7 +11,6 @@ from cloning import write_catalogue
 from pipeline.check import check
 from pipeline.checking import costs
 from pipeline.common.params import Params, Study, load
-from pipeline.common.progress import duration
 
 ROOT = Path(__file__).parents[1]
 
@@ -122,9 +121,3 @@ def check_lines(params: Params) -> list[str]:
     found = look(Path("shop"), params.prepare, Path("manifests"))
     assert found.selection
     return list(costs.costs(found.selection, Path("shop"), {}, params))
-
-
-def test_durations() -> None:
-    assert [duration(s) for s in (0.2, 59.6, 150, 7000, 8000, 200_000)] == [
-        "1 s", "60 s", "2 min", "117 min", "2 h", "2 days",
-    ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -22,10 +23,13 @@ from pipeline.catalogue.feature_files import feature_rows, find_features
 from pipeline.catalogue.names import visible
 from pipeline.catalogue.raw import Items
 from pipeline.common.files import atomic_path, contained, sha256_of
+from pipeline.common.progress import Progress
 from pipeline.common.tables import row_name
 
 NAMES = ("item_id", "source", "sha256")
 
+
+log = logging.getLogger("prepare")
 
 EXAMPLES = 10  # of files that cannot be read
 
@@ -85,7 +89,10 @@ def _raw(
     dataset: Path, items: Items, modality: str, counts: Counts
 ) -> Iterator[tuple[pa.Array, pa.Array, pa.Array]]:
     """(ids, sources, digests) of the items whose cell says something."""
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+        Progress(len(items.ids), f"{modality}, read", "items", log) as progress,
+    ):
         for ids, rows, table in items.batches([modality]):
             column = pa.concat_arrays(table[modality].chunks)
             has = visible(column)
@@ -98,6 +105,7 @@ def _raw(
                 rows = rows[np.asarray(has)]
                 _count_absent(dataset, items.path, modality, counts, rows, listed, digests)
             yield ids.filter(has), sources, pa.array(digests, pa.string())
+            progress.update(len(ids))
 
 
 def _count_absent(

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from types import TracebackType
+from typing import Any
 
 from tqdm import tqdm
 
@@ -22,25 +23,41 @@ class Progress:
         what: is done, the line's first word.
         unit: of it, in the plural.
         log: where lines go if standard error is no terminal, as under `dvc exp run`.
+        done: how many an earlier run has done.
+        most: whether there may be fewer in the end, so that what is left is left at most.
     """
 
-    def __init__(self, total: int, what: str, unit: str, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        total: int,
+        what: str,
+        unit: str,
+        log: logging.Logger,
+        done: int = 0,
+        most: bool = False,
+    ) -> None:
         self.total, self.what, self.unit, self.log = total, what, unit, log
-        self.done, self.began = 0, now()
+        self.done, self.before, self.began = done, done, now()
+        self.most = " at most" if most else ""
         self.said = self.began + FIRST - EVERY
-        self.bar = tqdm(total=total, desc=what, unit=f" {unit}") if sys.stderr.isatty() else None
+        self.bar: Any = None
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=total, initial=done, desc=what, unit=f" {unit}", leave=False)
 
-    def update(self, n: int = 1) -> None:
-        """`n` more units are done."""
+    def update(self, n: int = 1, /, **shown: float) -> None:
+        """`n` more units are done; `shown` are figures beside them."""
         self.done += n
         if self.bar is not None:
+            self.bar.set_postfix(shown, refresh=False)
             self.bar.update(n)
         elif self.done < self.total and now() - self.said >= EVERY:
             self.said = now()
-            left = (self.said - self.began) / self.done * (self.total - self.done)
+            each = (self.said - self.began) / (self.done - self.before)
+            figures = "".join(f", {name} {value:.4g}" for name, value in shown.items())
             self.log.info(
-                "%s: %s of %s %s, about %s left",
-                self.what, f"{self.done:,}", f"{self.total:,}", self.unit, duration(left),
+                "%s: %s of %s %s%s, about %s left%s",
+                self.what, f"{self.done:,}", f"{self.total:,}", self.unit, figures,
+                duration(each * (self.total - self.done)), self.most,
             )  # fmt: skip
 
     def __enter__(self) -> Progress:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import safe_open
-from tqdm import tqdm
 
 from model.config import Config, flatten, keys_read
 from model.metrics import SELECTION, Measure
@@ -28,6 +27,7 @@ from pipeline.common.device import card, resolve_device
 from pipeline.common.files import InputError, atomic_write
 from pipeline.common.fingerprint import code_sha256, digest
 from pipeline.common.params import Params
+from pipeline.common.progress import Progress
 from pipeline.experiments.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -164,6 +164,11 @@ def fit_path(fingerprint: str) -> Path:
     return paths.of_repository(paths.FITS) / f"{fingerprint[:32]}.safetensors"
 
 
+def is_fitted(experiment: Experiment, workspace: Workspace) -> bool:
+    """Whether the cell of `experiment` is kept."""
+    return cell_path(experiment.fingerprint(workspace)).is_file()
+
+
 def cell_of(experiment: Experiment, workspace: Workspace) -> Cell:
     """The cell of `experiment`: what is kept, or else fitted now.
 
@@ -191,19 +196,12 @@ def _fit(experiment: Experiment, whole: Dataset, path: Path, checkpoint: Checkpo
     device = torch.device(experiment.device)
     dataset = whole.to(device)
     config, resumed = experiment.config, checkpoint.load()
-    with tqdm(
-        total=flatten(config).get("train.epochs"),
-        initial=len(resumed.history) if resumed else 0,
-        desc=experiment.label,
-        unit="epoch",
-        disable=None,
-        leave=False,
-    ) as bar:
+    epochs, done = flatten(config).get("train.epochs", 1), len(resumed.history) if resumed else 0
+    with Progress(epochs, experiment.label, "epochs", log, done, most=True) as progress:
 
         def show(row: Row, seconds: float) -> None:
-            shown = {"loss": row.get("train_loss"), "ndcg": row.get(str(SELECTION))}
-            bar.set_postfix({k: v for k, v in shown.items() if v is not None}, seconds=seconds)
-            bar.update()
+            shown = {"loss": row.get("train_loss"), str(SELECTION): row.get(str(SELECTION))}
+            progress.update(**{k: v for k, v in shown.items() if v is not None})
 
         run = Run(experiment.seed or 0, resumed, show, checkpoint.save)
         try:
