@@ -19,12 +19,18 @@ from encoders import modalities
 from pipeline.catalogue.feature_files import modalities_without_encoder, suspect_features
 from pipeline.catalogue.manifests import Counts, write_manifest
 from pipeline.catalogue.problems import Problems
-from pipeline.catalogue.raw import Interactions, read_interactions, read_items
+from pipeline.catalogue.raw import (
+    INTERACTION_COLUMNS,
+    Interactions,
+    read_interactions,
+    read_items,
+)
 from pipeline.catalogue.splits import Selection, select
 from pipeline.checking.costs import costs
 from pipeline.common.command import run_stage
 from pipeline.common.files import InputError
 from pipeline.common.params import Params, Prepare, load
+from pipeline.common.tables import columns_of
 
 
 @dataclass
@@ -108,6 +114,9 @@ def check(dataset: Path, params: Params) -> bool:
         if found.selection:
             for line in describe(found.selection):
                 print(f"  {line}")
+            table = found.interactions.path if found.interactions else None
+            if table and (unused := sorted({*columns_of(table)} - {*INTERACTION_COLUMNS})):
+                print(f"  {table.name}: columns that nothing uses: {', '.join(unused)}")
             for modality, counts in found.modalities.items():
                 print(f"  {cover(modality, counts, len(found.selection.items.ids))}")
         for number, message in enumerate(found.problems.found, 1):

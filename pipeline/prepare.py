@@ -37,8 +37,9 @@ log = logging.getLogger("prepare")
 
 def prepare(dataset: Path, params: Prepare) -> None:
     """Write everything under `data/prepared/`. InputError with all that is wrong, if anything."""
-    sizes = ", ".join(f"{p.name} ({p.stat().st_size / 1e6:,.1f} MB)" for p in tables_of(dataset))
-    log.info("%s: reading %s", dataset, sizes)
+    sizes = {path.name: path.stat().st_size for path in tables_of(dataset)}
+    shown = ", ".join(f"{name} ({max(1, size // 1000):,} kB)" for name, size in sizes.items())
+    log.info("%s: reading %s", dataset, shown)
     problems = Problems()
     with read_items(dataset, problems) as listed:
         with problems.gathered():

@@ -95,12 +95,13 @@ def test_what_is_missing_of_a_split_is_told(
     monkeypatch.setattr("pipeline.check.costs", lambda *_: ["nothing"])
     Path("shop").mkdir()
     Path("shop/items.csv").write_text("item_id\na\nb\n")
-    Path("shop/interactions.csv").write_text("user_id,item_id,split\nu,a,0\nv,a,test\n")
+    Path("shop/interactions.csv").write_text("user_id,item_id,split,when\nu,a,0,x\nv,a,test,y\n")
     assert check(Path("shop"), params)
     said = capsys.readouterr().out
     assert "no validation interactions: nothing can be selected" in said
     assert "without training interactions: 1 items, 1 users" in said
     assert "no test" not in said
+    assert "interactions.csv: columns that nothing uses: when" in said
 
 
 def test_a_slow_system_is_not_waited_for(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
