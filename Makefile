@@ -23,8 +23,10 @@ repro: install ## run the whole pipeline; ends with reports/index.html
 	dvc repro
 	@echo "the report: reports/index.html"
 
+# A worker a core.
+test: export OMP_NUM_THREADS := 1
 test: install ## run the tests
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 lint: install ## ruff and mypy
 	ruff check .

@@ -8,6 +8,7 @@ Writes `reports/index.html` (stands alone), `reports/report.md`, `reports/tables
 
 import json
 import logging
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -39,15 +40,21 @@ def read_inputs() -> Inputs:
             modality: {key.decode(): value.decode() for key, value in pairs.items()}
             for modality, pairs in metadata.items()
         },
-        failures=[
-            {"modality": modality} | row
-            for modality in files
-            for row in read_table(files[modality].failures, {}, ()).to_pylist()  # ids as texts
-        ],
+        failures=_listed({m: target.failures for m, target in files.items()}),
+        remarks=_listed({m: target.remarks for m, target in files.items()}),
         study=sum((Study.read(paths.STUDY / system) for system in systems), Study([], [], [])),
         results=read_rows(paths.RESULTS),
         history=read_rows(paths.HISTORY),
     )
+
+
+def _listed(files: dict[str, Path]) -> list[dict[str, str]]:
+    """The rows of every modality's file; ids are texts."""
+    return [
+        {"modality": modality} | row
+        for modality, path in files.items()
+        for row in read_table(path, {}, ()).to_pylist()
+    ]
 
 
 def write(report: Report) -> None:

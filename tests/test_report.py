@@ -137,6 +137,9 @@ def write_workspace(
             writer = csv.writer(file)
             writer.writerow(("item_id", "source", "reason"))
             writer.writerows(failed[1:] for failed in failures if failed[0] == modality)
+        remarks = [("i1", "a.jpg", "its end is missing")] * (modality == "image")
+        rows = [("item_id", "source", "remark"), *remarks]
+        path.with_suffix(".remarks.csv").write_text("".join(f"{','.join(r)}\n" for r in rows))
     summary = {
         "dataset": "data/raw/sample", "synthetic": True, "users": 7, "items": 10,
         "interactions": {"train": 30, "validation": 5, "test": 8}, "sparsity": 0.4,
@@ -295,7 +298,7 @@ def test_remaining_tables_repeat_their_inputs(make: Callable[..., Path]) -> None
     assert {p.name for p in folder.iterdir()} == {
         f"{name}.csv"
         for name in (
-            "dataset", "modalities", "failures", "comparison-precision", "comparison-recall",
+            "dataset", "modalities", "failures", "remarks", "comparison-precision", "comparison-recall",
             "comparison-ndcg", "layers", "gains", "curves", "alpha", "alpha-curves", "trained",
             "parameters",
         )
@@ -483,6 +486,7 @@ def test_caveats_follow_the_inputs(make: Callable[..., Path]) -> None:
     assert "The catalogue is synthetic" in text and "It is synthetic: real media" in text
     assert "Split: leave one out, by time. Ratings: at least 4: 43 of 90 rows count. " in text
     assert "Users and items have at least 3 interactions each." in text
+    assert "Damaged, and decoded as far as that goes: 1 of image (tables/remarks.csv)." in text
     assert "A synthetic catalogue: 7 users, 10 items, 43 interactions (data/raw/sample)." in text
     pretrained = dict.fromkeys(WEIGHTS, "pretrained")
     folder = make(cells(), weights=pretrained, synthetic=False, dataset="mine", users=1234)

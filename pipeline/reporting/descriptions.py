@@ -72,6 +72,13 @@ def failures_table(failures: list[dict[str, str]]) -> Table:
     return Table("failures", "Items that could not be encoded", columns, rows)
 
 
+def remarks_table(remarks: list[dict[str, str]]) -> Table:
+    """Every item that is damaged and was decoded as far as that goes, and what was done."""
+    columns = ("modality", "item_id", "source", "remark")
+    rows = tuple(tuple(row[column] for column in columns) for row in remarks)
+    return Table("remarks", "Items that are damaged, decoded as far as that goes", columns, rows)
+
+
 def parameters_table(parameters: dict[str, Any]) -> Table:
     """Everything in params.yaml, a row a key."""
 

@@ -17,6 +17,7 @@ class Inputs:
         summary: `data/prepared/summary.json`.
         embeddings: modality → the schema metadata of its embeddings.
         failures: modality, item_id, source and reason of what could not be encoded.
+        remarks: modality, item_id, source and remark of what is damaged and was decoded in part.
         study: the numbers of all systems of the study.
         results: the trained model's numbers: split, metric, k, value.
         history: its history, a row an epoch.
@@ -27,6 +28,7 @@ class Inputs:
     summary: dict[str, Any]
     embeddings: dict[str, dict[str, str]]
     failures: list[dict[str, str]]
+    remarks: list[dict[str, str]]
     study: Study
     results: list[Row]
     history: list[Row]

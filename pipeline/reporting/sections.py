@@ -1,5 +1,6 @@
 """What stands where in the report."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from pipeline.common import paths
@@ -20,6 +21,7 @@ from pipeline.reporting.descriptions import (
     failures_table,
     modalities_table,
     parameters_table,
+    remarks_table,
 )
 from pipeline.reporting.findings import findings
 from pipeline.reporting.inputs import Inputs
@@ -73,7 +75,7 @@ def build(inputs: Inputs) -> Report:
     trained = trained_table(inputs.results)
     dataset = dataset_table(inputs.summary)
     modalities = modalities_table(inputs.summary, inputs.embeddings, inputs.failures)
-    failures = failures_table(inputs.failures)
+    failures, remarks = failures_table(inputs.failures), remarks_table(inputs.remarks)
     parameters = parameters_table(inputs.parameters)
     systems = Section(
         "Systems compared",
@@ -114,8 +116,9 @@ def build(inputs: Inputs) -> Report:
         _subtitle(inputs),
         sections,
         _present(
-            dataset, modalities, failures, *comparisons.values(), layers if layers.rows else None,
-            gains, curves, alpha, alpha_curves, trained if trained.rows else None, parameters,
+            dataset, modalities, failures, remarks, *comparisons.values(),
+            layers if layers.rows else None, gains, curves, alpha, alpha_curves,
+            trained if trained.rows else None, parameters,
         ),
     )  # fmt: skip
 
@@ -183,6 +186,10 @@ def _data_notes(inputs: Inputs) -> list[str]:
     )
     if not inputs.failures:
         notes.append("Every item that has a modality was encoded.")
+    if inputs.remarks:
+        counts = Counter(row["modality"] for row in inputs.remarks)
+        shown = ", ".join(f"{n:,} of {modality}" for modality, n in counts.items())
+        notes.append(f"Damaged, and decoded as far as that goes: {shown} (tables/remarks.csv).")
     return notes
 
 
