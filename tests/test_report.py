@@ -298,7 +298,8 @@ def test_remaining_tables_repeat_their_inputs(make: Callable[..., Path]) -> None
     assert {p.name for p in folder.iterdir()} == {
         f"{name}.csv"
         for name in (
-            "dataset", "modalities", "failures", "remarks", "comparison-precision", "comparison-recall",
+            "dataset", "modalities", "failures", "remarks", "comparison-precision",
+            "comparison-recall",
             "comparison-ndcg", "layers", "gains", "curves", "alpha", "alpha-curves", "trained",
             "parameters",
         )
