@@ -58,11 +58,13 @@ def _rgb(file: Path | BytesIO) -> Image.Image:
         with Image.open(file) as image:
             image.load()
             try:
-                orientation = image.getexif().get(ORIENTATION)
-            except Exception:  # on garbage, Pillow raises almost anything
-                orientation, broken = None, True
-            else:
+                exif = image.getexif()
+                orientation = exif.get(ORIENTATION)
+                # Some garbage Pillow warns of, other garbage it takes for no EXIF.
                 broken = any("EXIF" in str(w.message) for w in warned)
+                broken = broken or bool(image.info.get("exif")) and not exif
+            except Exception:
+                orientation, broken = None, True
             if broken and orientation is None:
                 remark("its EXIF cannot be read: taken as upright")
             return to_rgb(upright(image, orientation))
