@@ -66,6 +66,19 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `folder` if the block succeeds.
+
+    Raises:
+        InputError: something is there already. What others have put there is never replaced.
+    """
+    if folder.exists():
+        raise InputError(f"{folder}: is there already; name a new folder, or remove it first")
+    with atomic_folder(folder) as temporary:
+        yield temporary
+
+
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write `table` atomically; equal tables give equal bytes."""
     with atomic_path(path) as temporary:

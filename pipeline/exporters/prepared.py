@@ -18,8 +18,7 @@ from pipeline.catalogue.embeddings import all_embeddings
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import paths
 from pipeline.common.command import run_stage
-from pipeline.common.files import InputError
-from pipeline.importers.raw_layout import new_folder
+from pipeline.common.files import InputError, new_folder
 
 log = logging.getLogger("exporter")
 

@@ -7,10 +7,9 @@
 Ids are the source's own, as texts.
 """
 
-import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.catalogue.embeddings import write_embeddings
 from pipeline.common.command import run_stage
-from pipeline.common.files import InputError, atomic_folder, write_parquet
+from pipeline.common.files import InputError, new_folder, write_parquet
 
 log = logging.getLogger("importer")
 
@@ -62,19 +61,6 @@ def all_ids(interactions: pa.Table, described: Mapping[str, object]) -> list[str
     """Every item that somebody has or something describes: numbers in their order, then others."""
     ids = {*pc.unique(interactions["item_id"]).to_pylist(), *described}
     return sorted(ids, key=lambda i: (0, int(i), i) if i.isdecimal() else (1, 0, i))
-
-
-@contextlib.contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `folder` if the block succeeds.
-
-    Raises:
-        InputError: something is there already. What others have put there is never replaced.
-    """
-    if folder.exists():
-        raise InputError(f"{folder}: is there already; name a new folder, or remove it first")
-    with atomic_folder(folder) as temporary:
-        yield temporary
 
 
 def write_dataset(folder: Path, raw: RawCatalogue) -> None:
