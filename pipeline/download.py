@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoders.download import DownloadError, fetch_url
+from pipeline.common import paths
 from pipeline.common.command import run_stage
 from pipeline.common.files import InputError, atomic_folder
 from pipeline.importers.lightgcn import FILES, read, read_split
@@ -23,8 +24,6 @@ from pipeline.importers.raw_layout import write_dataset
 
 log = logging.getLogger("download")
 
-RAW = Path("data/raw")
-DOWNLOADS = Path(".cache/downloads")
 ADVICE = "the same command goes on where it was"
 
 GITHUB = "https://raw.githubusercontent.com"
@@ -188,7 +187,7 @@ DATASETS = {
 
 def download(name: str) -> None:
     """Make `data/raw/<name>`, unless it is there."""
-    target, folder, dataset = RAW / name, DOWNLOADS / name, DATASETS[name]
+    target, folder, dataset = paths.RAW / name, paths.DOWNLOADS / name, DATASETS[name]
     if target.exists():
         log.info("%s is there already; remove it to have it made anew", target)
         return

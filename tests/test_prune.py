@@ -62,3 +62,13 @@ def test_without_prepared_data_nothing_is_in_use(project: params.Params) -> None
     paths.ITEMS.unlink()
     kept.prune()
     assert not path.exists()
+
+
+def test_what_was_set_aside_goes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    paths.VECTORS.mkdir(parents=True)
+    for name in ("a.sqlite", "a.sqlite.broken", "b.sqlite.broken"):
+        (paths.VECTORS / name).write_bytes(b"no database")
+    kept.prune()
+    assert list(paths.VECTORS.iterdir()) == []

@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-SAMPLE = Path("data/raw/sample")
+RAW = Path("data/raw")
+SAMPLE = RAW / "sample"
 
 PREPARED = Path("data/prepared")
 SPLITS = ("train", "validation", "test")
@@ -19,6 +20,7 @@ EMBEDDINGS = Path("data/embeddings")
 VECTORS = Path(".cache/vectors")
 CELLS = Path(".cache/cells")
 FITS = Path(".cache/fits")
+DOWNLOADS = Path(".cache/downloads")  # what `pipeline.download` fetched
 MODELS = Path("data/models")
 MODEL = MODELS / "recommender.safetensors"
 RESULTS = MODELS / "results.csv"

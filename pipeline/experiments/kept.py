@@ -60,7 +60,7 @@ def prune() -> None:
     """Drop what the present workspace does not use, and what killed processes left behind."""
     vectors, models = used_vectors(), used_models()
     for path in files(paths.VECTORS):
-        if path.suffix == ".sqlite" and path not in vectors:
+        if path.suffix in (".sqlite", ".broken") and path not in vectors and path.exists():
             log.info("removed %s (%.1f MB)", path, path.stat().st_size / 1e6)
             for file in path.parent.glob(f"{path.name}*"):
                 file.unlink()
@@ -88,6 +88,10 @@ def show() -> None:
                 unused = "" if path in vectors else ", unused"
                 megabytes = path.stat().st_size / 1e6
                 log.info("%s: %d vectors, %.1f MB%s", path, len(cache), megabytes, unused)
+    downloaded = [p for p in paths.of_repository(paths.DOWNLOADS).rglob("*") if p.is_file()]
+    if downloaded:
+        megabytes = sum(path.stat().st_size for path in downloaded) / 1e6
+        log.info("%s: %d files, %.1f MB", paths.DOWNLOADS, len(downloaded), megabytes)
     for what, folder in {"fitted models": paths.CELLS, "fits under way": paths.FITS}.items():
         if found := list(files(folder)):
             spare = sum(path not in models for path in found)

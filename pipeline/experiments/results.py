@@ -15,7 +15,7 @@ import pyarrow.csv as pc
 
 from model.metrics import SELECTION, Measure
 from pipeline.common.files import write_csv
-from pipeline.common.paths import SAMPLE
+from pipeline.common.paths import RAW
 
 if TYPE_CHECKING:
     from pipeline.experiments.cells import Cell
@@ -94,8 +94,7 @@ def headlines(dataset: Path, results: Iterable[Row]) -> dict[str, dict[str, dict
     They stand under their catalogue's name, its path in data/raw, so that `dvc metrics diff` does
     not subtract one catalogue's numbers from another's.
     """
-    raw = SAMPLE.parent
-    name = dataset.relative_to(raw) if dataset.is_relative_to(raw) else dataset
+    name = dataset.relative_to(RAW) if dataset.is_relative_to(RAW) else dataset
     values = {(row["split"], row["metric"], row["k"]): row["value"] for row in results}
     found = {
         split: {
