@@ -158,7 +158,7 @@ def test_long_cells_of_many_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("id,n\na,1\nb,x\n", "x.csv: row 3: n 'x' is not a int64$"),  # as in a spreadsheet
+        ("id,n\na,1\nb,x\n", "x.csv: row 3: n 'x' is not a whole number$"),  # as in a spreadsheet
         ("id,n\na,1.5\n", "x.csv: row 2: n '1.5' is not"),
         ("id,n,id\na,1,b\n", "x.csv: a column name stands twice in id, n, id"),
         ("name,n\na,1\n", "x.csv: no column id; it has name, n"),

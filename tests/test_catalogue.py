@@ -379,3 +379,22 @@ def test_damaged_columns_of_parquet(raw: Path) -> None:
 def test_mutated_tables_end_with_a_message_or_a_result(raw: Path) -> None:
     ends = fuzz(150, 7)
     assert sum(ends.values()) == 150 and ends["taken"] and ends["refused"]
+
+
+def test_columns_that_nobody_filled_are_as_if_not_there(raw: Path) -> None:
+    rows = "".join(f"u,i{n},,,\n" for n in range(10))
+    write(raw, "item_id\n" + "".join(f"i{n}\n" for n in range(10)),
+          f"user_id,item_id,timestamp,rating,split\n{rows}")  # fmt: skip
+    prepare(raw, PARAMS)
+    assert len(pairs("test")) == 2 and len(pairs("train")) == 6
+    nothing = pa.table({"user_id": ["u"], "item_id": ["i0"], "timestamp": pa.nulls(1),
+                        "rating": pa.nulls(1), "split": pa.nulls(1)})  # fmt: skip
+    (raw / "interactions.csv").unlink()
+    pq.write_table(nothing, raw / "interactions.parquet")
+    prepare(raw, PARAMS)
+    assert pairs() == {("u", "i0")}
+
+
+def test_times_of_day_are_no_times(raw: Path) -> None:
+    with pytest.raises(InputError, match=r"timestamp is time32\[ms\]; valid: a number, or an ISO"):
+        in_time(raw, pa.array([1, 2, 3], pa.time32("s")))

@@ -82,7 +82,7 @@ def test_parquet_keeps_its_types_but_for_known_columns(tmp_path: Path) -> None:
     [
         ("t.csv", b"a,b\n1,2\n", "no column item_id; it has a, b"),
         ("t.csv", b"item_id,a,a\n1,2,3\n", "a column name stands twice in item_id, a, a"),
-        ("t.csv", b"item_id,timestamp\n1,2\n2,\n3,x\n", "row 4: timestamp 'x' is not a double"),
+        ("t.csv", b"item_id,timestamp\n1,2\n2,\n3,x\n", "row 4: timestamp 'x' is not a number"),
         ("t.csv", b"item_id,a\n1\n", "t.csv"),
         ("t.csv", b"item_id\n\xff\xfe\n", "t.csv"),
         ("t.csv", b"\xff\xfe\n", "t.csv"),

@@ -341,7 +341,7 @@ def test_a_path_that_leads_out_is_not_read(catalogue: Path) -> None:
             "user_id,item_id,split\nu,a,train\nu,b,holdout\n",
             ["row 3: split 'holdout'", "valid: train, validation, test"],
         ),
-        ("interactions.csv", "user_id,item_id,split\nu,b,\n", ["row 2", "split None"]),
+        ("interactions.csv", "user_id,item_id,split\nu,b,\nu,a,test\n", ["row 2", "split None"]),
         ("interactions.csv", "user_id,item_id,split\nu,a,test\n", ["left for training"]),
         ("items.tsv", "item_id\na\n", ["items.csv, items.tsv", "only one"]),
     ],

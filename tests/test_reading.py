@@ -142,3 +142,27 @@ def test_a_table_without_rows_or_header(tmp_path: Path) -> None:
     path.write_text("item_id,text\n")
     assert rows(path) == []
     assert read_table(path, {}, ("item_id",)).column_names == ["item_id", "text"]
+
+
+def test_columns_without_a_name_are_nobodys(tmp_path: Path) -> None:
+    """As spreadsheets leave them behind, and pandas its index."""
+    path = tmp_path / "items.csv"
+    path.write_text(",item_id,text,,\n0,a,x,,\n1,b,y,,\n")
+    assert rows(path) == [["a", "x"], ["b", "y"]]
+    path.write_text(',item_id,text,,\n0,a,"x",,\n1,b,y,,\n')
+    assert rows(path) == [["a", "x"], ["b", "y"]]
+    assert read_table(path, {}, ("item_id",)).column_names == ["item_id", "text"]
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter", "words"),
+    [("items.csv", ";", "separated by ';', a .csv is by commas"),
+     ("items.csv", "\t", r"separated by '\t', a .csv is by commas"),
+     ("items.tsv", ",", "separated by ',', a .tsv is by tabs")],
+)  # fmt: skip
+def test_other_delimiters_are_told(tmp_path: Path, name: str, delimiter: str, words: str) -> None:
+    path = tmp_path / name
+    path.write_text("item_id,text\na,x\n".replace(",", delimiter))
+    with pytest.raises(InputError) as error:
+        read_table(path, {}, ("item_id",))
+    assert words in str(error.value)

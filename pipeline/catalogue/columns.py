@@ -87,7 +87,11 @@ def times_of(
         numbers = column.cast(pa.int64())
         times = np.asarray(pc.fill_null(numbers, np.iinfo(np.int64).min))
     else:
-        times = np.asarray(cast(path, "timestamp", column, pa.float64()), np.float64)
+        try:
+            times = np.asarray(column.cast(pa.float64()), np.float64)
+        except (pa.ArrowException, NotImplementedError):
+            problems.add(f"{path}: timestamp is {kind}; valid: {WHEN}")
+            return np.zeros(len(column)), True
         _add_not_finite(path, "timestamp", column, times, problems, WHEN)
     return times, not column.null_count
 

@@ -153,6 +153,9 @@ def read_interactions(dataset: Path, items: Items, problems: Problems) -> Intera
             )
     if not sum(map(len, gathered["user_id"])):
         raise InputError(f"{path}: no rows")
+    for name in ("timestamp", "rating", "split"):  # nobody has one: as if it were not there
+        if all(piece.null_count == len(piece) for piece in gathered.get(name, [])):
+            gathered.pop(name, None)
     users = ids_of(path, "user_id", gathered.pop("user_id"), problems)
     listed = ids_of(path, "item_id", gathered.pop("item_id"), problems)
     places = pc.fill_null(pc.index_in(listed.dictionary, value_set=items.ids), -1)

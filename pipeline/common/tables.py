@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pipeline.common.files import DAMAGED, InputError, unreadable
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+UNNAMED = "unnamed column "
 ROWS = 65_536  # of a batch
 BOM = codecs.BOM_UTF8
 BLOCK = 1 << 22  # bytes that Arrow splits at once
@@ -49,7 +50,9 @@ def columns_of(path: Path) -> list[str]:
             names = list(file.schema_arrow.names)
     else:
         names = next(_records(path), (0, 0, []))[2]
-    if not any(names):
+    # Spreadsheets leave columns without a name behind, pandas its index: nobody can ask for them.
+    names = [name if name.strip() else f"{UNNAMED}{place}" for place, name in enumerate(names)]
+    if all(name.startswith(UNNAMED) for name in names):
         raise InputError(f"{path}: no header; the first row names the columns")
     if len(set(names)) < len(names):
         raise InputError(f"{path}: a column name stands twice in {', '.join(names)}")
@@ -71,7 +74,8 @@ def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[p
         InputError: it names the file, and the row where there is one.
     """
     names = columns_of(path)
-    chosen = names if columns is None else list(columns)
+    named = [name for name in names if not name.startswith(UNNAMED)]
+    chosen = named if columns is None else list(columns)
     if path.suffix == ".parquet":
         with _parquet(path) as file:
             try:
@@ -100,7 +104,7 @@ def read_table(path: Path, types: dict[str, pa.DataType], required: tuple[str, .
     Columns named in `types` get that type; the others are as `read_batches` gives them. Raises
     InputError naming the file and the column or row.
     """
-    names = columns_of(path)
+    names = [name for name in columns_of(path) if not name.startswith(UNNAMED)]
     refuse_missing(path, names, required)
     batches = list(read_batches(path))
     schema = batches[0].schema if batches else pa.schema([(name, pa.string()) for name in names])
@@ -114,7 +118,11 @@ def read_table(path: Path, types: dict[str, pa.DataType], required: tuple[str, .
 def refuse_missing(path: Path, names: Sequence[str], required: Sequence[str]) -> None:
     """InputError if a column of `required` is not among `names`."""
     if missing := [name for name in required if name not in names]:
-        raise InputError(f"{path}: no column {', '.join(missing)}; it has {', '.join(names)}")
+        hint = ""
+        if len(names) == 1 and (other := next((d for d in ";\t|," if d in names[0]), "")):
+            wanted = "tabs" if path.suffix == ".tsv" else "commas"
+            hint = f"; it seems to be separated by {other!r}, a {path.suffix} is by {wanted}"
+        raise InputError(f"{path}: no column {', '.join(missing)}; it has {', '.join(names)}{hint}")
 
 
 def cast(path: Path, name: str, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
@@ -128,9 +136,15 @@ def cast(path: Path, name: str, column: pa.ChunkedArray, kind: pa.DataType) -> p
             except (pa.ArrowException, NotImplementedError):
                 where = row_name(path, index)
                 raise InputError(
-                    f"{path}: {where}: {name} {value.as_py()!r} is not a {kind}"
+                    f"{path}: {where}: {name} {value.as_py()!r} is not {_called(kind)}"
                 ) from error
         raise InputError(f"{path}: {name} is {column.type}, not {kind}") from error
+
+
+def _called(kind: pa.DataType) -> str:
+    """A type as people call it."""
+    names = {pa.float64(): "a number", pa.int64(): "a whole number", pa.string(): "a text"}
+    return names.get(kind, str(kind))
 
 
 def row_name(path: Path, index: int) -> str:
