@@ -192,6 +192,22 @@ def test_what_the_machine_refuses_ends_with_one_line(error: Exception, message: 
     assert "\n" not in str(caught.value.code)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "No such file", "data/prepared/items.parquet"),
+        FileNotFoundError("data/prepared/items.parquet"),
+        FileNotFoundError("[Errno 2] Failed to open local file 'data/prepared/items.parquet'."),
+    ],
+)
+def test_what_an_earlier_stage_makes_is_asked_for(error: Exception) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_stage(raising(error))
+    assert caught.value.code == (
+        "error: data/prepared/items.parquet is not there; `dvc repro` runs the stages that make it"
+    )
+
+
 def test_an_interruption_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         run_stage(raising(KeyboardInterrupt()))

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import re
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -28,6 +29,11 @@ def run_stage(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except FileNotFoundError as error:
+        # Arrow's has no `filename`.
+        if not (found := re.search(r"\b(data|reports)/[^\s'\"]+", str(error))):
+            raise
+        sys.exit(f"error: {found[0]} is not there; `dvc repro` runs the stages that make it")
     except OSError as error:
         if error.errno not in OF_THE_DISK:
             raise
