@@ -75,7 +75,9 @@ def _mono(frames: Iterable[Any]) -> Iterator[tuple[int, NDArray[np.float32]]]:
             known, converter = kind, av.AudioResampler(format="flt")
         for part in converter.resample(frame):
             samples = part.to_ndarray().reshape(-1, part.layout.nb_channels)
-            yield frame.sample_rate, np.ascontiguousarray(samples.T).mean(0)
+            with np.errstate(over="ignore", invalid="ignore"):  # samples that are no numbers
+                mono = np.ascontiguousarray(samples.T).mean(0)
+            yield frame.sample_rate, mono
 
 
 def _first(count: int, pieces: Iterable[tuple[int, NDArray[np.float32]]]) -> NDArray[np.float32]:
