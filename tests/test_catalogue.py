@@ -398,3 +398,65 @@ def test_columns_that_nobody_filled_are_as_if_not_there(raw: Path) -> None:
 def test_times_of_day_are_no_times(raw: Path) -> None:
     with pytest.raises(InputError, match=r"timestamp is time32\[ms\]; valid: a number, or an ISO"):
         in_time(raw, pa.array([1, 2, 3], pa.time32("s")))
+
+
+def test_dictionaries_that_differ_from_batch_to_batch(raw: Path) -> None:
+    """As categories of pandas come, in files of several row groups."""
+    write(raw, "", "user_id,item_id\nu,0\n")
+    (raw / "items.csv").unlink()
+    kind = pa.dictionary(pa.int32(), pa.string())
+    schema = pa.schema(
+        [("item_id", kind), ("text", kind), ("genre", kind), ("tags", pa.list_(kind))]
+    )
+    with pq.ParquetWriter(raw / "items.parquet", schema) as writer:
+        for group in range(3):
+            ids = [str(10 * group + n) for n in range(10)]
+            values = [f"value {i}" for i in ids]
+            column = pa.array(values).dictionary_encode()
+            lists = pa.ListArray.from_arrays(pa.array(range(11), pa.int32()), column)
+            writer.write_table(pa.Table.from_arrays(
+                [pa.array(ids).dictionary_encode(), column, column, lists], schema=schema
+            ))  # fmt: skip
+    prepare(raw, PARAMS)
+    found = pq.read_table(paths.ITEMS).to_pydict()
+    assert found["genre"] == [f"value {i}" for i in found["item_id"]]
+    assert found["tags"] == [[f"value {i}"] for i in found["item_id"]]
+    assert len(pq.read_table(paths.manifest_path("text"))) == 30
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ({"split": [["train"]]}, "split is list"),
+        ({"split": [{"a": 1}]}, "split is struct"),
+        ({"rating": [[5]]}, "rating"),
+        ({"timestamp": [[5]]}, "timestamp is list"),
+    ],
+)
+def test_nested_columns_are_refused(raw: Path, column: dict[str, list], message: str) -> None:
+    write(raw, "item_id\na\n", "")
+    (raw / "interactions.csv").unlink()
+    table = pa.table({"user_id": ["u"], "item_id": ["a"], **column})
+    pq.write_table(table, raw / "interactions.parquet")
+    assert f"interactions.parquet: {message}" in refused(raw).replace(
+        "row 0 (the first is 0): ", ""
+    )
+
+
+def test_whole_numbers_of_64_bits_are_times(raw: Path) -> None:
+    assert in_time(raw, pa.array([2**63 + 1, 2**63 + 2, 5], pa.uint64())) == ["i2", "i0", "i1"]
+
+
+def test_features_without_rows(raw: Path) -> None:
+    write(raw, "item_id\na\n", "user_id,item_id\nu,a\n")
+    (raw / "features").mkdir()
+    kind = pa.list_(pa.float32())
+    empty = pa.table({"item_id": pa.array([], pa.string()), "embedding": pa.array([], kind)})
+    pq.write_table(empty, raw / "features/tags.parquet")
+    assert "tags.parquet: no rows" in refused(raw)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "loop/below"])
+def test_a_folder_that_cannot_be_looked_at(raw: Path, name: str) -> None:
+    Path("loop").symlink_to(Path("loop").absolute())
+    assert "file name too long" in refused(Path(name)) or "symbolic links" in refused(Path(name))

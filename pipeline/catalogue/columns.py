@@ -55,6 +55,8 @@ def ids_of(path: Path, name: str, pieces: list[pa.Array], problems: Problems) ->
             f"{path}: {row_name(path, control[0])}: {name} {control[1]!r} has a control character "
             "inside; an id is a text without tabs, line ends and nulls"
         )
+    if not chunks:
+        return pa.array([], pa.dictionary(pa.int32(), pa.string()))
     column = pa.chunked_array(chunks).unify_dictionaries()
     dictionary = column.chunk(0).dictionary
     return pa.DictionaryArray.from_arrays(
@@ -64,7 +66,7 @@ def ids_of(path: Path, name: str, pieces: list[pa.Array], problems: Problems) ->
 
 def times_of(
     path: Path, column: pa.ChunkedArray, problems: Problems
-) -> tuple[NDArray[np.int64] | NDArray[np.float64], bool]:
+) -> tuple[NDArray[np.int64 | np.uint64] | NDArray[np.float64], bool]:
     """(E,) numbers that sort as the times do, and whether every row has one.
 
     Whole numbers and times stay whole: nanoseconds since 1970 are too long for floats.
@@ -83,6 +85,8 @@ def times_of(
             return np.zeros(len(column)), True
     elif pa.types.is_date(kind):
         column = column.cast(pa.timestamp("us"))
+    if pa.types.is_uint64(column.type):
+        return np.asarray(pc.fill_null(column, 0)), not column.null_count
     if pa.types.is_timestamp(column.type) or pa.types.is_integer(column.type):
         numbers = column.cast(pa.int64())
         times = np.asarray(pc.fill_null(numbers, np.iinfo(np.int64).min))
@@ -110,9 +114,10 @@ def ratings_of(path: Path, column: pa.ChunkedArray, problems: Problems) -> NDArr
 
 def splits_of(path: Path, column: pa.ChunkedArray, problems: Problems) -> NDArray[np.int8]:
     """(E,) indices into `SPLITS`; labels in any case, and MMRec's 0, 1 and 2."""
+    if not pa.types.is_dictionary(column.type):  # lists and the like
+        problems.add(f"{path}: split is {column.type}; valid: {', '.join(SPLITS)} (or 0, 1, 2)")
+        return np.zeros(len(column), np.int8)
     labels = column.unify_dictionaries().combine_chunks()
-    if isinstance(labels, pa.ChunkedArray):  # no row
-        return np.zeros(0, np.int8)
     names = [str(value).strip().lower() for value in labels.dictionary.to_pylist()]
     names = [LABELS.get(name, name) for name in names]
     codes = [SPLITS.index(name) if name in SPLITS else -1 for name in names]

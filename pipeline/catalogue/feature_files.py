@@ -77,6 +77,8 @@ def feature_rows(path: Path, items: Items) -> tuple[pa.Array, NDArray[np.int64]]
             raise InputError(f"{path}: {rows} rows for {wanted} items; a row an item is needed")
         return items.ids, items.rows
     table = read_feature_table(path)
+    if not len(table):
+        raise InputError(f"{path}: no rows")
     problems = Problems()
     found = ids_of(path, "item_id", table["item_id"].chunks, problems)
     problems.refuse()

@@ -125,7 +125,7 @@ class Interactions:
     user_ids: pa.Array
     users: NDArray[np.int32]
     items: NDArray[np.int32]
-    times: NDArray[np.int64] | NDArray[np.float64] | None
+    times: NDArray[np.int64 | np.uint64] | NDArray[np.float64] | None
     timed: bool
     ratings: NDArray[np.float64] | None
     split: NDArray[np.int8] | None
@@ -202,6 +202,8 @@ def _as_texts(path: Path, texts: set[str]) -> Iterator[pa.RecordBatch]:
         arrays = [
             cast(path, name, pa.chunked_array([array]), pa.string()).combine_chunks()
             if name in texts and array.type != pa.string()
+            else array.dictionary_decode()  # batches have dictionaries of their own
+            if pa.types.is_dictionary(array.type)
             else array
             for name, array in zip(batch.schema.names, batch.columns, strict=True)
         ]
@@ -219,7 +221,7 @@ def _spooled(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
     handle, name = tempfile.mkstemp(prefix=".items.", dir=paths.PREPARED)
     os.close(handle)
     try:
-        with pa.OSFile(name, "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
+        with pa.OSFile(name, "wb") as sink, pa.ipc.new_stream(sink, first.schema) as writer:
             writer.write(first)
             for batch in batches:
                 writer.write(batch)
@@ -227,7 +229,7 @@ def _spooled(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
     finally:
         os.unlink(name)  # it goes with the last look at it, even if this process is killed
     with source:
-        yield pa.ipc.open_file(source).read_all()
+        yield pa.ipc.open_stream(source).read_all()
 
 
 def _take(table: pa.Table, lengths: list[int], rows: NDArray[np.int64]) -> pa.Table:

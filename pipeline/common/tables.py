@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -31,13 +32,19 @@ BLOCK = 1 << 22  # bytes that Arrow splits at once
 def find_table(folder: Path, stem: str) -> Path:
     """The one file `<folder>/<stem>.csv|tsv|parquet`; InputError if there is none or several."""
     names = ", ".join(f"{stem}{s}" for s in TABLE_SUFFIXES)
-    if not folder.is_dir():
+    try:
+        there = stat.S_ISDIR(folder.stat().st_mode)
+    except FileNotFoundError:
+        there = False
+    except OSError as error:  # too long a name, links in a loop, no permission
+        raise InputError(f"{folder}: {(error.strerror or str(error)).lower()}") from error
+    if not there:
         raise InputError(f"{folder}: no such folder; a catalogue is one, with {names}")
     found = [folder / f"{stem}{s}" for s in TABLE_SUFFIXES if (folder / f"{stem}{s}").is_file()]
     if not found:
         alike = sorted(p.name for p in folder.iterdir() if p.stem.lower().startswith(stem[:4]))
-        there = f" (there is {', '.join(alike)})" if alike else ""
-        raise InputError(f"{folder}: no table of {stem}; one of {names} is needed{there}")
+        seen = f" (there is {', '.join(alike)})" if alike else ""
+        raise InputError(f"{folder}: no table of {stem}; one of {names} is needed{seen}")
     if len(found) > 1:
         raise InputError(f"{folder}: {', '.join(f.name for f in found)}: only one may be there")
     return found[0]
