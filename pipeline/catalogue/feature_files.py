@@ -48,13 +48,19 @@ def suspect_features(dataset: Path, problems: Problems) -> None:
         )
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
-            if path.name not in (*_files(dataset), ".gitignore"):
+            if path.name not in _files(dataset) and not _aside(path):
                 problems.add(f"{path}: features are {' or '.join(SUFFIXES)} files")
 
 
 def _files(dataset: Path) -> list[str]:
     paths = sorted((dataset / "features").glob("*"))
-    return [path.name for path in paths if path.suffix in SUFFIXES and path.is_file()]
+    known = (path for path in paths if path.suffix in SUFFIXES and path.is_file())
+    return [path.name for path in known if not _aside(path)]
+
+
+def _aside(path: Path) -> bool:
+    """What systems and DVC put beside the files: .DS_Store, ._text.npy, .gitignore, text.npy.dvc."""
+    return path.name.startswith(".") or path.suffix == ".dvc"
 
 
 def _names(dataset: Path) -> list[str]:
