@@ -59,7 +59,7 @@ def _files(dataset: Path) -> list[str]:
 
 
 def _aside(path: Path) -> bool:
-    """What systems and DVC put beside the files: .DS_Store, ._text.npy, .gitignore, text.npy.dvc."""
+    """What systems and DVC put beside files: .DS_Store, ._text.npy, .gitignore, text.npy.dvc."""
     return path.name.startswith(".") or path.suffix == ".dvc"
 
 
