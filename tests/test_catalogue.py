@@ -208,6 +208,8 @@ NANO = 1_700_000_000_000_000_000
         ["2024-05-31T10:00:00Z", "2024-05-31T10:00:00-01:00", "2024-05-31T10:00:00+01:00"],
         [" 20 ", "100", "3"],  # numbers, not texts
         ["1e9", "2e9", "1e8"],
+        [f"2024-05-31T18:00:00.00000000{n}" for n in (2, 3, 1)],
+        [f"2024-05-31T18:00:00.00000000{n}Z" for n in (2, 3, 1)],
     ],
 )
 def test_times_as_texts(raw: Path, times: list[str]) -> None:
@@ -225,6 +227,9 @@ def test_times_as_texts(raw: Path, times: list[str]) -> None:
         pa.array([1.5, 2.5, 0.5], pa.float32()),
         pa.array([2, 3, 1], pa.uint8()),
         pa.array(["2024-02-02", "2024-02-03", "2024-02-01"]),
+        pa.array(["2024-02-02", "2024-02-03", "2024-02-01"], pa.large_string()),
+        pa.array(["2024-02-02", "2024-02-03", "2024-02-01"]).dictionary_encode(),
+        pa.array([" 20", "100 ", "3"], pa.large_string()),
     ],
 )
 def test_times_of_parquet(raw: Path, times: pa.Array) -> None:
@@ -458,3 +463,22 @@ def test_features_without_rows(raw: Path) -> None:
 def test_a_folder_that_cannot_be_looked_at(raw: Path, name: str) -> None:
     Path("loop").symlink_to(Path("loop").absolute())
     assert "file name too long" in refused(Path(name)) or "symbolic links" in refused(Path(name))
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+@pytest.mark.parametrize("encoded", [False, True])
+def test_texts_of_every_kind(raw: Path, kind: pa.DataType, encoded: bool) -> None:
+    def column(*values: str) -> pa.Array:
+        array = pa.array(values, kind)
+        return array.cast(pa.string()).dictionary_encode() if encoded else array
+
+    items = pa.table({"item_id": column("a", "b"), "text": column("x", "y")})
+    pq.write_table(items, raw / "items.parquet")
+    interactions = pa.table({
+        "user_id": column("u", "v"), "item_id": column("a", "b"), "rating": column(" 5", "1"),
+        "timestamp": column("1", "2"), "split": column("Train", "test "),
+    })  # fmt: skip
+    pq.write_table(interactions, raw / "interactions.parquet")
+    prepare(raw, replace(PARAMS, min_rating=0.5))
+    assert pairs("train") == {("u", "a")} and pairs("test") == {("v", "b")}
+    assert pq.read_table(paths.manifest_path("text"))["source"].to_pylist() == ["x", "y"]

@@ -15,6 +15,9 @@ from pipeline.common.paths import SPLITS
 from pipeline.common.tables import cast, row_name
 
 LABELS = {"0": "train", "1": "validation", "2": "test", "val": "validation", "valid": "validation"}
+# What times are written as, the first that fits all of them; nanoseconds end in the year 2262.
+KINDS = (pa.int64(), *(pa.timestamp(unit, zone) for unit in ("us", "ns") for zone in (None, "UTC")),
+         pa.float64())  # fmt: skip
 WHEN = "a number, or an ISO date or time such as 2024-05-31 or 2024-05-31T18:00:00Z"
 
 
@@ -74,7 +77,7 @@ def times_of(
     kind = column.type
     if pa.types.is_string(kind):
         column = pc.utf8_trim_whitespace(column)
-        for target in (pa.int64(), pa.timestamp("us"), pa.timestamp("us", "UTC"), pa.float64()):
+        for target in KINDS:
             try:
                 column = column.cast(target)
                 break
@@ -134,12 +137,11 @@ def splits_of(path: Path, column: pa.ChunkedArray, problems: Problems) -> NDArra
 
 def _add_first_unlike(path: Path, column: pa.ChunkedArray, problems: Problems) -> None:
     """The first text that is neither what most are, nor anything else that is known."""
-    kinds = (pa.int64(), pa.float64(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
     first = None
     for row, value in enumerate(column):
         if not value.is_valid:
             continue
-        fitting = [kind for kind in kinds if _fits(value, kind)]
+        fitting = [kind for kind in KINDS if _fits(value, kind)]
         shared = fitting if first is None else [kind for kind in first if kind in fitting]
         if not shared:
             problems.add(

@@ -143,14 +143,9 @@ def read_interactions(dataset: Path, items: Items, problems: Problems) -> Intera
         for name in chosen:
             column = batch.column(name)
             # Ids and labels repeat: a batch keeps each once.
-            repeats = name in ("user_id", "item_id", "split") and not pa.types.is_nested(
-                column.type
-            )
-            gathered[name].append(
-                column.dictionary_encode()
-                if repeats and not pa.types.is_dictionary(column.type)
-                else column
-            )
+            if name in ("user_id", "item_id", "split") and not pa.types.is_nested(column.type):
+                column = column.dictionary_encode()
+            gathered[name].append(column)
     if not sum(map(len, gathered["user_id"])):
         raise InputError(f"{path}: no rows")
     for name in ("timestamp", "rating", "split"):  # nobody has one: as if it were not there
@@ -202,8 +197,6 @@ def _as_texts(path: Path, texts: set[str]) -> Iterator[pa.RecordBatch]:
         arrays = [
             cast(path, name, pa.chunked_array([array]), pa.string()).combine_chunks()
             if name in texts and array.type != pa.string()
-            else array.dictionary_decode()  # batches have dictionaries of their own
-            if pa.types.is_dictionary(array.type)
             else array
             for name, array in zip(batch.schema.names, batch.columns, strict=True)
         ]

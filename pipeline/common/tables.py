@@ -75,7 +75,7 @@ def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[p
 
     Yields:
         Batches with these columns: of CSV and TSV strings, in which an empty cell is null; of
-        Parquet whatever the file says.
+        Parquet whatever the file says, texts of every kind and categories as strings.
 
     Raises:
         InputError: it names the file, and the row where there is one.
@@ -88,7 +88,7 @@ def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[p
             try:
                 for batch in file.iter_batches(ROWS, columns=chosen):
                     batch.validate(full=True)  # damaged pages hold texts that are none
-                    yield batch
+                    yield _plain(batch)
             except DAMAGED as error:
                 raise unreadable(path, error) from error
         return
@@ -142,8 +142,9 @@ def cast(path: Path, name: str, column: pa.ChunkedArray, kind: pa.DataType) -> p
                 value.cast(kind)
             except (pa.ArrowException, NotImplementedError):
                 where = row_name(path, index)
+                shown = repr(value.as_py())[:80]
                 raise InputError(
-                    f"{path}: {where}: {name} {value.as_py()!r} is not {_called(kind)}"
+                    f"{path}: {where}: {name} {shown} is not {_called(kind)}"
                 ) from error
         raise InputError(f"{path}: {name} is {column.type}, not {kind}") from error
 
@@ -171,6 +172,18 @@ def _parquet(path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(path)
     except DAMAGED as error:
         raise unreadable(path, error) from error
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Categories decoded, since every batch has its own; long texts and views as strings."""
+    arrays = []
+    for array in batch.columns:
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        if pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):
+            array = array.cast(pa.string())
+        arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, batch.schema.names)
 
 
 def _delimiter(path: Path) -> str:
