@@ -10,61 +10,33 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from encoders import modalities
-from pipeline.catalogue.feature_files import modalities_without_encoder, suspect_features
-from pipeline.catalogue.manifests import Counts, write_manifest
-from pipeline.catalogue.problems import Problems
-from pipeline.catalogue.raw import (
-    INTERACTION_COLUMNS,
-    Interactions,
-    read_interactions,
-    read_items,
-)
-from pipeline.catalogue.splits import Selection, select
+from pipeline.catalogue.inspection import Inspection, inspect
+from pipeline.catalogue.manifests import Counts
+from pipeline.catalogue.raw import INTERACTION_COLUMNS
+from pipeline.catalogue.splits import Selection
 from pipeline.checking.costs import costs
 from pipeline.common.command import run_stage
 from pipeline.common.files import InputError
-from pipeline.common.params import Params, Prepare, load
+from pipeline.common.params import Params, load
 from pipeline.common.tables import columns_of
 
 
-@dataclass
-class Found:
-    """What a catalogue has, as far as it could be read."""
-
-    problems: Problems = field(default_factory=Problems)
-    interactions: Interactions | None = None
-    selection: Selection | None = None
-    modalities: dict[str, Counts] = field(default_factory=dict)
-
-
-def manifest_in(folder: Path, modality: str) -> Path:
-    """Where `look` writes a modality's manifest."""
-    return folder / f"{modality}.parquet"
-
-
-def look(dataset: Path, params: Prepare, manifests: Path) -> Found:
-    """Read all of `dataset` as `prepare` would; manifests go to the folder `manifests`."""
-    found = Found()
-    problems = found.problems
-    with problems.gathered(), read_items(dataset, problems) as items:
-        with problems.gathered():
-            found.interactions = read_interactions(dataset, items, problems)
-        suspect_features(dataset, problems)
-        if found.interactions is not None and not problems.found:
-            with problems.gathered():
-                found.selection = select(found.interactions, items, params)
-        taking_part = found.selection.items if found.selection else items
-        for modality in (*modalities(), *modalities_without_encoder(dataset)):
-            with problems.gathered():
-                path = manifest_in(manifests, modality)
-                found.modalities[modality] = write_manifest(path, dataset, taking_part, modality)
-    return found
+def refuse_failures(found: Inspection, params: Params) -> None:
+    """Say which modalities the stages would refuse, for too many of their items are of no use."""
+    for modality, counts in found.counts.items():
+        raw = modality in modalities()
+        key = f"encode.{modality}" if raw else "prepare"
+        most = params.encode[modality].max_failures if raw else params.prepare.max_failures
+        if counts.absent > most * counts.items:
+            found.problems.add(
+                f"{modality}: {counts.absent:,} of {counts.items:,} items are of no use, more than "
+                f"{key}.max_failures: {most:g} allows"
+            )
 
 
 def describe(selection: Selection) -> list[str]:
@@ -103,13 +75,16 @@ def cover(modality: str, counts: Counts, items: int) -> str:
     """A modality in a line."""
     share = 100 * counts.items / items if items else 0.0
     text = f"{modality}: {counts.items:,} of {items:,} items ({share:.0f} %)"
-    return text + (f", {counts.absent:,} of them without a readable file" if counts.absent else "")
+    return text + (f", {counts.absent:,} of them of no use" if counts.absent else "")
 
 
 def check(dataset: Path, params: Params) -> bool:
     """Print what there is to say of `dataset`; whether the pipeline would take it."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = look(dataset, params.prepare, Path(folder))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        inspect(dataset, params.prepare, Path(folder)) as found,
+    ):
+        refuse_failures(found, params)
         print(dataset)
         if found.selection:
             for line in describe(found.selection):
@@ -117,21 +92,20 @@ def check(dataset: Path, params: Params) -> bool:
             table = found.interactions.path if found.interactions else None
             if table and (unused := sorted({*columns_of(table)} - {*INTERACTION_COLUMNS})):
                 print(f"  {table.name}: columns that nothing uses: {', '.join(unused)}")
-            for modality, counts in found.modalities.items():
+            for modality, counts in found.counts.items():
                 print(f"  {cover(modality, counts, len(found.selection.items.ids))}")
         for number, message in enumerate(found.problems.found, 1):
             print(f"wrong {number}: {message}")
-        for modality, counts in found.modalities.items():
+        for modality, counts in found.counts.items():
             for example in counts.examples:
                 print(f"lost: {example}")
-            if more := counts.absent - len(counts.examples):
+            if counts.examples and (more := counts.absent - len(counts.examples)):
                 print(f"lost: {more:,} more files of {modality}")
         if found.problems.found:
             return False
         if found.selection:
             print("to run it (`dvc repro`):", flush=True)
-            written = {m: manifest_in(Path(folder), m) for m in found.modalities}
-            for line in costs(found.selection, dataset, written, params):
+            for line in costs(found.selection, dataset, found.manifests, params):
                 print(f"  {line}", flush=True)
     return True
 

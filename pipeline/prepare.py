@@ -19,16 +19,14 @@ import pyarrow.parquet as pq
 
 from encoders import modalities
 from pipeline.catalogue.embeddings import Target
-from pipeline.catalogue.feature_files import modalities_without_encoder, suspect_features
-from pipeline.catalogue.manifests import Counts, write_manifest
-from pipeline.catalogue.problems import Problems
-from pipeline.catalogue.raw import Items, read_interactions, read_items
-from pipeline.catalogue.splits import Selection, select
+from pipeline.catalogue.inspection import inspect
+from pipeline.catalogue.manifests import Counts
+from pipeline.catalogue.raw import Items
+from pipeline.catalogue.splits import Selection
 from pipeline.common import paths
 from pipeline.common.command import run_stage
 from pipeline.common.files import atomic_path, atomic_write, write_parquet
 from pipeline.common.params import Prepare, load
-from pipeline.common.tables import find_table
 from pipeline.encoding.manifest import read_manifest
 from pipeline.encoding.ready_made import take_features
 
@@ -37,17 +35,12 @@ log = logging.getLogger("prepare")
 
 def prepare(dataset: Path, params: Prepare) -> None:
     """Write everything under `data/prepared/`. InputError with all that is wrong, if anything."""
-    sizes = {path.name: path.stat().st_size for path in tables_of(dataset)}
-    shown = ", ".join(f"{name} ({max(1, size // 1000):,} kB)" for name, size in sizes.items())
-    log.info("%s: reading %s", dataset, shown)
-    problems = Problems()
-    with read_items(dataset, problems) as listed:
-        with problems.gathered():
-            interactions = read_interactions(dataset, listed, problems)
-        suspect_features(dataset, problems)
-        problems.refuse()
-        chosen = select(interactions, listed, params)
-        counts = _write(dataset, chosen, params)
+    log.info("%s: reading", dataset)
+    with inspect(dataset, params, paths.MANIFESTS) as found:
+        found.problems.refuse()
+        assert found.selection is not None  # there is one, or a problem
+        chosen, counts = found.selection, found.counts
+        _write(dataset, chosen, params, found.manifests)
     summary = summary_of(dataset, chosen, counts)
     atomic_write(paths.SUMMARY, json.dumps(summary, indent=2) + "\n")
     log.info(
@@ -56,44 +49,31 @@ def prepare(dataset: Path, params: Prepare) -> None:
         summary["users"],
         summary["items"],
         " + ".join(f"{n} {name}" for name, n in summary["interactions"].items()),
-        ", ".join(f"{modality}: {found.items}" for modality, found in counts.items()),
+        ", ".join(f"{modality}: {count.items}" for modality, count in counts.items()),
     )
     log.info("split: %s; ratings: %s", chosen.split, chosen.ratings)
-    for modality, found in counts.items():
-        if found.absent:
+    for modality, absent in counts.items():
+        if absent.examples:
             log.warning(
                 "%s: %d of %d files cannot be read, the first: %s",
-                modality, found.absent, found.items, found.examples[0],
+                modality, absent.absent, absent.items, absent.examples[0],
             )  # fmt: skip
 
 
-def tables_of(dataset: Path) -> list[Path]:
-    """Its two tables. InputError if one is not there."""
-    return [find_table(dataset, "items"), find_table(dataset, "interactions")]
-
-
-def _write(dataset: Path, chosen: Selection, params: Prepare) -> dict[str, Counts]:
-    """Splits, items, manifests, features; returns what every modality has."""
-    items = chosen.items
+def _write(dataset: Path, chosen: Selection, params: Prepare, manifests: dict[str, Path]) -> None:
+    """Splits, items, and the modalities that are nothing but features."""
     for name, table in chosen.splits.items():
         write_parquet(paths.split_path(name), table)
     write_parquet(paths.USERS, pa.table({"user_id": chosen.user_ids}))
-    counts = {
-        modality: write_manifest(paths.manifest_path(modality), dataset, items, modality)
-        for modality in modalities()
-    }
     shutil.rmtree(paths.FEATURES, ignore_errors=True)
-    others = modalities_without_encoder(dataset)
+    others = [modality for modality in manifests if modality not in modalities()]
     for modality in others:
-        manifest = paths.FEATURES / f".{modality}.manifest.parquet"
-        counts[modality] = write_manifest(manifest, dataset, items, modality)
-        listed, metadata = read_manifest(manifest)
-        manifest.unlink()
+        items, metadata = read_manifest(manifests[modality])
+        manifests[modality].unlink()
         target = Target.ready_made(modality)
-        take_features(modality, listed, metadata, dataset, target, params.max_failures)
+        take_features(modality, items, metadata, dataset, target, params.max_failures)
     atomic_write(paths.FEATURES_LIST, json.dumps(others) + "\n")
-    _write_items(items)
-    return counts
+    _write_items(chosen.items)
 
 
 def _write_items(items: Items) -> None:

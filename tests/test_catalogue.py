@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.fuzz_tables import fuzz
+from encoders.media import MediaError
+from encoders.media.text import read_text
 from pipeline.catalogue.names import clean_ids, near_misses, visible
 from pipeline.common import paths
 from pipeline.common.files import InputError
@@ -113,7 +115,18 @@ def test_columns_almost_right_are_asked_about(raw: Path) -> None:
         assert f"column {given!r}: did you mean {meant}?" in message
     assert message.startswith("6 things are wrong:")  # txt, and that user_id is missing
     known = ("item_id", "text", "image", "audio", "video")
-    for name in ("title", "context", "genre", "year", "next", "description", "image_url", "id"):
+    for name in (
+        "image_id",
+        "video_id",
+        "title",
+        "context",
+        "genre",
+        "year",
+        "next",
+        "description",
+        "image_url",
+        "id",
+    ):
         assert not near_misses([name], known)
     assert not near_misses(["text", "texts", "Text"], ("text",))  # it is there: these are others
     for name in ("item id", "ItemID", "ITEM-ID", "itemId "):
@@ -482,3 +495,60 @@ def test_texts_of_every_kind(raw: Path, kind: pa.DataType, encoded: bool) -> Non
     prepare(raw, replace(PARAMS, min_rating=0.5))
     assert pairs("train") == {("u", "a")} and pairs("test") == {("v", "b")}
     assert pq.read_table(paths.manifest_path("text"))["source"].to_pylist() == ["x", "y"]
+
+
+def test_everything_wrong_is_said_though_a_table_cannot_be_read(raw: Path) -> None:
+    write(raw, "itemId,text\na,x\n", "userId,item_id\nu,a\n")
+    message = refused(raw)
+    for part in ("column 'itemId': did you mean item_id?", "no column item_id",
+                 "column 'userId': did you mean user_id?", "no column user_id"):  # fmt: skip
+        assert part in message
+    write(raw, "item_id\na\na\n", "")
+    (raw / "interactions.csv").unlink()
+    message = refused(raw)
+    assert "stands in several rows" in message and "no table of interactions" in message
+
+
+@pytest.mark.parametrize("kind", ["temporal", "temporal_global", "leave_one_out"])
+def test_some_times_are_not_enough(raw: Path, kind: str) -> None:
+    write(raw, "item_id\na\nb\n", "user_id,item_id,timestamp\nu,a,1\nu,b,\n")
+    message = refused(raw, replace(PARAMS, split=kind))
+    assert f"prepare.split: {kind}: some rows have a timestamp and some have none" in message
+    prepare(raw, PARAMS)  # a random split needs none
+
+
+def test_whole_numbers_that_a_gap_made_floats(raw: Path) -> None:
+    """As pandas does: the ids are the whole numbers that they were."""
+    pq.write_table(pa.table({"item_id": [10_000_000_000, 7]}), raw / "items.parquet")
+    interactions = {"user_id": [1e15, 2.0], "item_id": [1e10, 7.0], "split": [0.0, 2.0]}
+    pq.write_table(pa.table(interactions), raw / "interactions.parquet")
+    prepare(raw, PARAMS)
+    assert pairs("train") == {("1000000000000000", "10000000000")} and pairs("test") == {("2", "7")}
+    gap = pa.table({"user_id": [1.0, float("nan")], "item_id": [7.0, 7.0]})
+    pq.write_table(gap, raw / "interactions.parquet")
+    assert "row 1 (the first is 0): user_id is empty" in refused(raw)
+
+
+def test_uuids_are_ids(raw: Path) -> None:
+    ids = pa.array([bytes(range(16)), bytes(range(1, 17))], pa.binary(16))
+    uuids = pa.ExtensionArray.from_storage(pa.uuid(), ids)
+    pq.write_table(pa.table({"item_id": uuids}), raw / "items.parquet")
+    (raw / "interactions.csv").write_text(
+        "user_id,item_id\nu,00010203-0405-0607-0809-0a0b0c0d0e0f\n"
+    )
+    prepare(raw, PARAMS)
+    assert pairs() == {("u", "00010203-0405-0607-0809-0a0b0c0d0e0f")}
+
+
+@pytest.mark.parametrize("name", ["feature", "Features"])
+def test_a_folder_of_features_almost_right_is_asked_about(raw: Path, name: str) -> None:
+    write(raw, "item_id\na\n", "user_id,item_id\nu,a\n")
+    (raw / name).mkdir()
+    assert f"{name}: did you mean features?" in refused(raw)
+
+
+@pytest.mark.parametrize("text", ["\ufffd", "\u0301", "\ue000"])
+def test_both_rules_of_what_shows_something_agree(raw: Path, text: str) -> None:
+    assert not visible(pa.array([text]))[0].as_py()
+    with pytest.raises(MediaError):
+        read_text(text)

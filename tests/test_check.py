@@ -1,13 +1,17 @@
 """`python -m pipeline.check`: all that is wrong at once; what is there, and what it will cost."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from cloning import write_catalogue
 
+from pipeline.catalogue.inspection import inspect
 from pipeline.check import check
 from pipeline.checking import costs
 from pipeline.common.params import Params, Study, load
@@ -34,7 +38,7 @@ def test_everything_wrong_is_said_with_file_row_and_mend(
         "user_id,item_id,timestamp,rating\nu,a,1,5\n,b,2,nan\nv,c,soon,3\n"
     )
     (raw / "a.png").write_bytes(b"a")
-    np.save(raw / "features/audoi.npy", np.ones((3, 2)))
+    np.save(raw / "features/audios.npy", np.ones((3, 2)))
     np.save(raw / "features/video.npy", np.ones((2, 2)))
     assert not check(raw, params)
     said = capsys.readouterr().out
@@ -45,7 +49,7 @@ def test_everything_wrong_is_said_with_file_row_and_mend(
         "interactions.csv: row 4: item_id 'c' is not among the items",
         "interactions.csv: row 4: timestamp 'soon' is not valid",
         "interactions.csv: row 3: rating nan is not valid",
-        "features: audoi: did you mean audio?",
+        "features: audios: did you mean audio?",
         "video.npy: 2 rows for 3 items",
     ):
         assert part in said
@@ -85,8 +89,7 @@ def test_what_is_there_and_what_it_costs(
     for closed in ("ease", "popularity"):
         assert re.search(rf"{closed}: 1 model to fit: [\d.e-]+ s, about", said)
     assert re.search(r"in all about .* on cpu with \d+ cores; about [\d.]+ GB of memory", said)
-    left = [path for path in Path().rglob("*") if path not in before]
-    assert [path.name for path in left] in ([], ["data", "prepared"])  # and nothing in it
+    assert sorted(Path().rglob("*")) == before  # the workspace stays as it is
 
 
 def test_what_is_missing_of_a_split_is_told(
@@ -116,9 +119,45 @@ def test_a_slow_system_is_not_waited_for(params: Params, monkeypatch: pytest.Mon
 
 def check_lines(params: Params) -> list[str]:
     """What costs are said of the catalogue `shop`, without its texts."""
-    from pipeline.check import look
+    with inspect(Path("shop"), params.prepare, Path("manifests")) as found:
+        assert found.selection
+        return list(costs.costs(found.selection, Path("shop"), {}, params))
 
-    Path("manifests").mkdir()
-    found = look(Path("shop"), params.prepare, Path("manifests"))
-    assert found.selection
-    return list(costs.costs(found.selection, Path("shop"), {}, params))
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda f: np.save(f / "genres.npy", np.full((30, 2), np.nan)),
+         "genres: 30 of 30 items are of no use, more than prepare.max_failures: 0.5 allows"),
+        (lambda f: np.save(f / "text.npy", np.full((30, 2), np.inf)),
+         "text: 30 of 30 items are of no use, more than encode.text.max_failures: 0.5 allows"),
+        (lambda f: pq.write_table(
+            pa.table({"item_id": ["i00"], "embedding": pa.array([None], pa.list_(pa.float32()))}),
+            f / "tags.parquet"), "embeddings of lengths []"),
+        (lambda f: pq.write_table(pa.table({"item_id": ["i00", "i01"],
+                                            "embedding": [[1.0], [1.0, 2.0]]}), f / "tags.parquet"),
+         "embeddings of lengths [1, 2]"),
+        (lambda f: (np.save(f / "a1.npy", np.ones((3, 1))), np.save(f / "b1.npy", np.ones((4, 1)))),
+         "b1.npy: 4 rows for 30 items"),
+    ],
+)  # fmt: skip
+def test_features_that_the_pipeline_would_refuse(
+    params: Params, capsys: pytest.CaptureFixture[str], make: Callable[[Path], object], message: str
+) -> None:
+    write_catalogue(Path("shop"))
+    Path("shop/features").mkdir()
+    make(Path("shop/features"))
+    assert not check(Path("shop"), params)
+    assert message in capsys.readouterr().out
+
+
+def test_media_of_which_too_many_are_missing(
+    params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_catalogue(Path("shop"))
+    rows = [line + ",x.png" for line in Path("shop/items.csv").read_text().splitlines()[1:]]
+    Path("shop/items.csv").write_text("\n".join(["item_id,text,image", *rows]) + "\n")
+    assert not check(Path("shop"), params)
+    said = capsys.readouterr().out
+    assert "image: 30 of 30 items are of no use, more than encode.image.max_failures: 0.5" in said
+    assert "lost: 20 more files of image" in said

@@ -677,3 +677,15 @@ def test_elliot_what_is_wrong_is_named(source: Path, refusal: Callable[..., str]
     vectors.mkdir(parents=True)
     np.save(vectors / "elsewhere.npy", np.ones(3))
     assert "none of the 1 vectors is of an item" in refusal("elliot")
+
+
+@pytest.mark.parametrize(
+    "columns", ["../../evil_emb:float_seq", "image:float_seq\timage_emb:float_seq"]
+)
+def test_recbole_features_have_plain_names_once(
+    source: Path, refusal: Callable[..., str], columns: str
+) -> None:
+    (source / "x.inter").write_text("user_id:token\titem_id:token\nu\ta\n")
+    cells = "\t".join("1 2" for _ in columns.split("\t"))
+    (source / "x.item").write_text(f"item_id:token\t{columns}\na\t{cells}\n")
+    assert "is no name of a modality, or stands twice" in refusal("recbole")

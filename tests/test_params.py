@@ -45,7 +45,7 @@ BOUNDS = {
         for modality in ("text", "image", "audio", "video")
         for key, bounds in (
             ("batch_size", AT_LEAST_1),
-            ("time_limit", POSITIVE),
+            ("time_limit", ([SMALL, 86_400], [0, -1, 86_401, nan])),
             ("max_failures", FRACTION),
         )
     },

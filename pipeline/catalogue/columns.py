@@ -31,9 +31,10 @@ def ids_of(path: Path, name: str, pieces: list[pa.Array], problems: Problems) ->
     control: tuple[int, str] | None = None
     for piece in pieces:
         if not pa.types.is_dictionary(piece.type):
-            piece = cast(path, name, pa.chunked_array([piece]), pa.string()).combine_chunks()
+            if pa.types.is_nested(piece.type):
+                piece = cast(path, name, pa.chunked_array([piece]), pa.string()).combine_chunks()
             piece = piece.dictionary_encode()
-        dictionary = piece.dictionary
+        dictionary = _whole(piece.dictionary)
         if dictionary.type != pa.string():
             dictionary = cast(path, name, pa.chunked_array([dictionary]), pa.string())
             dictionary = dictionary.combine_chunks()
@@ -65,6 +66,17 @@ def ids_of(path: Path, name: str, pieces: list[pa.Array], problems: Problems) ->
     return pa.DictionaryArray.from_arrays(
         pa.concat_arrays([chunk.indices for chunk in column.chunks]), dictionary
     )
+
+
+def _whole(ids: pa.Array) -> pa.Array:
+    """Numbers that were whole before a gap made floats of them, as whole numbers again."""
+    if not pa.types.is_floating(ids.type):
+        return ids
+    ids = pc.if_else(pc.is_nan(ids), None, ids)
+    try:
+        return ids.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return ids
 
 
 def times_of(
@@ -121,7 +133,9 @@ def splits_of(path: Path, column: pa.ChunkedArray, problems: Problems) -> NDArra
         problems.add(f"{path}: split is {column.type}; valid: {', '.join(SPLITS)} (or 0, 1, 2)")
         return np.zeros(len(column), np.int8)
     labels = column.unify_dictionaries().combine_chunks()
-    names = [str(value).strip().lower() for value in labels.dictionary.to_pylist()]
+    values = labels.dictionary.to_pylist()
+    values = [v.decode(errors="replace") if isinstance(v, bytes) else v for v in values]
+    names = [str(value).strip().lower().removesuffix(".0") for value in values]
     names = [LABELS.get(name, name) for name in names]
     codes = [SPLITS.index(name) if name in SPLITS else -1 for name in names]
     indices = np.asarray(pc.fill_null(labels.indices, len(codes)))

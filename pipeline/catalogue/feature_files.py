@@ -22,6 +22,7 @@ from pipeline.common.files import InputError
 from pipeline.common.tables import row_name
 
 SUFFIXES = (".parquet", ".npy")
+STEP = 65_536  # rows that are looked at together
 
 
 def find_features(dataset: Path, modality: str) -> Path | None:
@@ -38,9 +39,25 @@ def modalities_without_encoder(dataset: Path) -> list[str]:
     return sorted(set(_names(dataset)) - {*modalities()})
 
 
+def not_finite(path: Path, rows: NDArray[np.int64]) -> int:
+    """How many of these rows hold a number that is not finite. InputError if some hold none."""
+    matrix = read_features(path)
+    steps = (rows[start : start + STEP] for start in range(0, len(rows), STEP))
+    with np.errstate(over="ignore", invalid="ignore"):  # too large for float32 is infinite
+        return sum(
+            int((~np.isfinite(matrix[step].astype(np.float32))).any(1).sum()) for step in steps
+        )
+
+
 def suspect_features(dataset: Path, problems: Problems) -> None:
     """Say which names in `features/` are probably meant to be others, or are of no known kind."""
     folder = dataset / "features"
+    if dataset.is_dir() and not folder.is_dir():
+        names = [
+            path.name for path in dataset.iterdir() if path.is_dir() or path.stem == "features"
+        ]
+        for given in near_misses([*names, *(n for n in names if n == "features")], ["features"]):
+            problems.add(f"{dataset}: {given}: did you mean features? Rename the folder")
     for given, meant in near_misses(_names(dataset), modalities()).items():
         problems.add(
             f"{folder}: {given}: did you mean {meant}? Rename the file, to that or to what is "

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from encoders import takes_text
-from pipeline.catalogue.feature_files import feature_rows, find_features
+from pipeline.catalogue.feature_files import feature_rows, find_features, not_finite
 from pipeline.catalogue.names import visible
 from pipeline.catalogue.raw import Items
 from pipeline.common.files import atomic_path, contained, sha256_of
@@ -39,7 +39,7 @@ class Counts:
     """How many items have a modality; of how many the file cannot be read, and which, and why."""
 
     items: int = 0
-    absent: int = 0
+    absent: int = 0  # files that cannot be read, or ready-made rows that are not finite
     examples: list[str] = field(default_factory=list)
 
 
@@ -69,6 +69,7 @@ def write_manifest(path: Path, dataset: Path, items: Items, modality: str) -> Co
         }
         ids, rows = feature_rows(features, items)
         sources = pc.cast(pa.array(rows), pa.string())
+        counts.absent = not_finite(features, rows)
         parts = iter([(ids, sources, pa.array([""] * len(ids), pa.string()))])
     elif modality in items.columns:
         parts = _raw(dataset, items, modality, counts)

@@ -12,12 +12,14 @@ import pyarrow.compute as pc
 # Blanks of every kind, and the marks that nobody sees: zero-width, byte order, joiners.
 _UNSEEN = r"\p{Z}\p{Cc}\p{Cf}\x{115f}\x{1160}\x{2800}\x{3164}\x{ffa0}"
 _EDGES = rf"^[{_UNSEEN}]+|[{_UNSEEN}]+$"
-CLOSE = 0.8  # of difflib's ratio: txt is near text, title is not
+CLOSE = 0.85  # of difflib's ratio: txt is near text, image_id not near image
 
 
 def visible(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Which texts have something to read in them; false where there is none."""
-    return pc.fill_null(pc.match_substring_regex(column, f"[^{_UNSEEN}]"), False)
+    """Which texts show something (`encoders.media.text` has the same rule); false for nulls."""
+    return pc.fill_null(
+        pc.match_substring_regex(column, rf"[^{_UNSEEN}\p{{C}}\p{{M}}\x{{fffd}}]"), False
+    )
 
 
 def clean_ids(ids: pa.Array) -> pa.Array:

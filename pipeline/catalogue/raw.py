@@ -22,7 +22,6 @@ from encoders import modalities
 from pipeline.catalogue.columns import ids_of, ratings_of, splits_of, times_of
 from pipeline.catalogue.names import near_misses
 from pipeline.catalogue.problems import Problems
-from pipeline.common import paths
 from pipeline.common.files import InputError
 from pipeline.common.tables import (
     ROWS,
@@ -76,14 +75,17 @@ class Items:
 
 
 @contextmanager
-def read_items(dataset: Path, problems: Problems) -> Iterator[Items]:
-    """The items of a catalogue. InputError if there is no table of them that can be read."""
+def read_items(dataset: Path, problems: Problems, spool: Path) -> Iterator[Items]:
+    """The items of a catalogue, spooled to the folder `spool` as long as the block runs.
+
+    InputError if there is no table of them that can be read.
+    """
     path = find_table(dataset, "items")
     names = columns_of(path)
     _suspect(path, names, ("item_id", *modalities()), problems)
     refuse_missing(path, names, ("item_id",))
     texts = {"item_id", *modalities()} & {*names}  # these are texts, whatever the file says
-    with _spooled(_as_texts(path, texts)) as table:
+    with _spooled(_as_texts(path, texts), spool) as table:
         if not len(table):
             raise InputError(f"{path}: no rows")
         raw = table["item_id"].combine_chunks()
@@ -131,8 +133,11 @@ class Interactions:
     split: NDArray[np.int8] | None
 
 
-def read_interactions(dataset: Path, items: Items, problems: Problems) -> Interactions:
-    """The interactions of a catalogue. InputError if there is no table that can be read."""
+def read_interactions(dataset: Path, items: Items | None, problems: Problems) -> Interactions:
+    """The interactions of a catalogue; without `items`, theirs are not looked up.
+
+    InputError if there is no table that can be read.
+    """
     path = find_table(dataset, "interactions")
     names = columns_of(path)
     _suspect(path, names, INTERACTION_COLUMNS, problems)
@@ -153,10 +158,11 @@ def read_interactions(dataset: Path, items: Items, problems: Problems) -> Intera
             gathered.pop(name, None)
     users = ids_of(path, "user_id", gathered.pop("user_id"), problems)
     listed = ids_of(path, "item_id", gathered.pop("item_id"), problems)
-    places = pc.fill_null(pc.index_in(listed.dictionary, value_set=items.ids), -1)
+    known = listed.dictionary if items is None else items.ids
+    places = pc.fill_null(pc.index_in(listed.dictionary, value_set=known), -1)
     codes = _lookup(places, listed.indices)
     unknown = (codes < 0) & np.asarray(listed.indices.is_valid())
-    if unknown.any():
+    if items is not None and unknown.any():
         row = int(np.argmax(unknown))
         problems.add(
             f"{path}: {row_name(path, row)}: item_id {listed[row].as_py()!r} is not among the "
@@ -204,14 +210,14 @@ def _as_texts(path: Path, texts: set[str]) -> Iterator[pa.RecordBatch]:
 
 
 @contextmanager
-def _spooled(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+def _spooled(batches: Iterator[pa.RecordBatch], folder: Path) -> Iterator[pa.Table]:
     """The batches as a table on the disk: what is not looked at takes no memory."""
     first = next(batches, None)
     if first is None:
         yield pa.table({"item_id": pa.array([], pa.string())})
         return
-    paths.PREPARED.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".items.", dir=paths.PREPARED)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".items.", dir=folder)
     os.close(handle)
     try:
         with pa.OSFile(name, "wb") as sink, pa.ipc.new_stream(sink, first.schema) as writer:

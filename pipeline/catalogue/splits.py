@@ -58,6 +58,12 @@ def select(raw: Interactions, items: Items, params: Prepare) -> Selection:
     rows = np.flatnonzero(liked(raw, params.min_rating))
     ratings = rating_name(raw, len(rows), params.min_rating)
     users, codes = raw.users[rows], raw.items[rows]
+    by_time = params.split in ("temporal", "temporal_global", "leave_one_out")
+    if raw.times is not None and not raw.timed and raw.split is None and by_time:
+        raise InputError(
+            f"{raw.path}: prepare.split: {params.split}: some rows have a timestamp and some have "
+            "none; valid: one in every row, or no such column"
+        )
     times = raw.times[rows] if raw.times is not None and raw.timed else None
     given = None if raw.split is None else raw.split[rows]
     rank = given if given is not None else np.arange(len(rows)) if times is None else times

@@ -68,7 +68,7 @@ class Encode:
     encoder: str
     batch_size: Annotated[int, Range(1)]
     precision: Annotated[str, OneOf(("auto", *PRECISIONS))]
-    time_limit: Annotated[float, Range(0, above=True)]
+    time_limit: Annotated[float, Range(0, 86_400, above=True)]
     max_failures: Annotated[float, Range(0, 1)]
 
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from pipeline.common.files import DAMAGED, InputError, unreadable
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-UNNAMED = "unnamed column "
+UNNAMED = "\0"  # begins no name that an owner gives
 ROWS = 65_536  # of a batch
 BOM = codecs.BOM_UTF8
 BLOCK = 1 << 22  # bytes that Arrow splits at once
@@ -182,6 +182,10 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
             array = array.dictionary_decode()
         if pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):
             array = array.cast(pa.string())
+        elif pa.types.is_binary_view(array.type):
+            array = array.cast(pa.binary())
+        elif isinstance(array.type, pa.BaseExtensionType):  # such as a UUID
+            array = pa.array([v if v is None else str(v) for v in array.to_pylist()], pa.string())
         arrays.append(array)
     return pa.RecordBatch.from_arrays(arrays, batch.schema.names)
 

@@ -52,7 +52,7 @@ def read(source: Path) -> RawCatalogue:
 def read_split(path: Path) -> tuple[list[str], list[str]]:
     """Users and items, one entry an interaction. InputError names the line that is not numbers."""
     users, items = [], []
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             user, *liked = line.split() or [""]
             for word in (user, *liked):

@@ -11,6 +11,7 @@ Tab-separated files with typed headers, such as `item_id:token title:token_seq e
 """
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +53,15 @@ def read(source: Path) -> RawCatalogue:
     texts = zip(joined(table, titles[:1]), joined(table, words), strict=True)
     described = dict(zip(ids, texts, strict=True))
     order = all_ids(interactions, described)
-    features = {
-        name.partition(":")[0].removesuffix("_emb"): vectors(listing, name, table, order)
-        for name, kind in types.items()
-        if kind == "float_seq"
-    }
+    features = {}
+    for name in (name for name, kind in types.items() if kind == "float_seq"):
+        modality = name.partition(":")[0].removesuffix("_emb")
+        if not re.fullmatch(r"[\w-]+", modality) or modality in features:
+            raise InputError(
+                f"{listing}: column {name}: {modality!r} is no name of a modality, or stands "
+                "twice; letters, digits, _ and - are valid, each name once"
+            )
+        features[modality] = vectors(listing, name, table, order)
     return RawCatalogue(items_table(order, described if words else None), interactions, features)
 
 
