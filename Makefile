@@ -26,7 +26,7 @@ repro: install ## run the whole pipeline; ends with reports/index.html
 # A worker a core.
 test: export OMP_NUM_THREADS := 1
 test: install ## run the tests
-	python -m pytest -n 2 --dist loadfile
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install ## ruff and mypy
 	ruff check .
