@@ -210,6 +210,8 @@ def test_lightgcn_what_is_wrong_is_named(lightgcn: Path, refusal: Callable[..., 
     for item, what in (("", "'' is no id"), ("²", "'²' is no id"), ("1", "item 1 stands in sev")):
         (lightgcn / "items.tsv").write_text(f"item\ttitle\n1\tOne\n{item}\tTwo\n")
         assert f"items.tsv: row 3: {what}" in refusal("lightgcn")
+        (lightgcn / "items.tsv").write_text(f"item\ttitle\n1\tOne\n\n{item}\tTwo\n")
+        assert f"items.tsv: row 4: {what}" in refusal("lightgcn")
     (lightgcn / "train.txt").unlink()
     assert "no train.txt" in refusal("lightgcn")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.common.files import InputError
-from pipeline.common.tables import read_table
+from pipeline.common.tables import read_table, row_name
 from pipeline.importers.raw_layout import (
     Described,
     RawCatalogue,
@@ -68,12 +68,14 @@ def read_descriptions(path: Path) -> Described:
     table = read_table(path, {}, ())
     first = table.column_names[0]
     described: Described = {}
-    for number, row in enumerate(table.to_pylist(), 2):
+    for index, row in enumerate(table.to_pylist()):
         item, title = row[first] or "", row.get("title")
         if not is_id(item):
-            raise InputError(f"{path}: row {number}: {item!r} is no id; whole numbers are")
+            where = row_name(path, index)
+            raise InputError(f"{path}: {where}: {item!r} is no id; whole numbers are")
         if item in described:
-            raise InputError(f"{path}: row {number}: item {item} stands in several rows")
+            where = row_name(path, index)
+            raise InputError(f"{path}: {where}: item {item} stands in several rows")
         described[item] = (title, row.get("text") or describe(title, row.get("genres")))
     return described
 
