@@ -32,33 +32,30 @@ def refuse_failures(found: Inspection, params: Params) -> None:
         raw = modality in modalities()
         key = f"encode.{modality}" if raw else "prepare"
         most = params.encode[modality].max_failures if raw else params.prepare.max_failures
-        if counts.absent > most * counts.items:
+        if counts.useless > most * counts.items:
             found.problems.add(
-                f"{modality}: {counts.absent:,} of {counts.items:,} items are of no use, more than "
-                f"{key}.max_failures: {most:g} allows"
+                f"{modality}: {counts.useless:,} of {counts.items:,} items are of no use, more "
+                f"than {key}.max_failures: {most:g} allows"
             )
 
 
 def describe(selection: Selection) -> list[str]:
     """The interactions in sentences."""
-    users, items = len(selection.user_ids), len(selection.items.ids)
-    sizes = {name: len(table) for name, table in selection.splits.items()}
+    users, items, sizes = len(selection.user_ids), len(selection.items.ids), selection.sizes
     per_user = np.bincount(
         np.concatenate([t["user"].to_numpy() for t in selection.splits.values()]), minlength=users
     )
-    trained = selection.splits["train"]
-    cold_items = items - len(np.unique(trained["item"].to_numpy()))
-    cold_users = users - len(np.unique(trained["user"].to_numpy()))
     lines = [
         f"{users:,} users, {items:,} items, {sum(sizes.values()):,} interactions "
         f"(a user has {int(np.median(per_user))} in the middle, {per_user.min()} to "
-        f"{per_user.max()}); sparsity {100 * (1 - sum(sizes.values()) / (users * items)):.2f} %",
+        f"{per_user.max()}); sparsity {100 * selection.sparsity:.2f} %",
         f"split: {selection.split} → "
         + ", ".join(f"{size:,} {name}" for name, size in sizes.items()),
         f"ratings: {selection.ratings}",
     ]
-    if cold_items or cold_users:
-        lines.append(f"without training interactions: {cold_items:,} items, {cold_users:,} users")
+    cold = selection.cold_items, selection.cold_users
+    if any(cold):
+        lines.append(f"without training interactions: {cold[0]:,} items, {cold[1]:,} users")
     for name in ("validation", "test"):
         if not sizes[name]:
             lines.append(f"no {name} interactions: {_WITHOUT[name]}")
@@ -75,7 +72,7 @@ def cover(modality: str, counts: Counts, items: int) -> str:
     """A modality in a line."""
     share = 100 * counts.items / items if items else 0.0
     text = f"{modality}: {counts.items:,} of {items:,} items ({share:.0f} %)"
-    return text + (f", {counts.absent:,} of them of no use" if counts.absent else "")
+    return text + (f", {counts.useless:,} of them of no use" if counts.useless else "")
 
 
 def check(dataset: Path, params: Params) -> bool:
@@ -99,7 +96,7 @@ def check(dataset: Path, params: Params) -> bool:
         for modality, counts in found.counts.items():
             for example in counts.examples:
                 print(f"lost: {example}")
-            if counts.examples and (more := counts.absent - len(counts.examples)):
+            if counts.examples and (more := counts.useless - len(counts.examples)):
                 print(f"lost: {more:,} more files of {modality}")
         if found.problems.found:
             return False

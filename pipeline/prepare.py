@@ -13,7 +13,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -52,11 +51,11 @@ def prepare(dataset: Path, params: Prepare) -> None:
         ", ".join(f"{modality}: {count.items}" for modality, count in counts.items()),
     )
     log.info("split: %s; ratings: %s", chosen.split, chosen.ratings)
-    for modality, absent in counts.items():
-        if absent.examples:
+    for modality, count in counts.items():
+        if count.examples:
             log.warning(
                 "%s: %d of %d files cannot be read, the first: %s",
-                modality, absent.absent, absent.items, absent.examples[0],
+                modality, count.useless, count.items, count.examples[0],
             )  # fmt: skip
 
 
@@ -92,18 +91,15 @@ def _write_items(items: Items) -> None:
 
 def summary_of(dataset: Path, chosen: Selection, counts: dict[str, Counts]) -> dict[str, Any]:
     """The catalogue in numbers, and what was decided about it."""
-    sizes = {name: len(table) for name, table in chosen.splits.items()}
-    users, items = len(chosen.user_ids), len(chosen.items.ids)
-    trained = chosen.splits["train"]
     return {
         "dataset": str(dataset),
         "synthetic": dataset == paths.SAMPLE,
-        "users": users,
-        "items": items,
-        "interactions": sizes,
-        "sparsity": 1 - sum(sizes.values()) / (users * items),
-        "cold_items": items - len(np.unique(trained["item"].to_numpy())),
-        "cold_users": users - len(np.unique(trained["user"].to_numpy())),
+        "users": len(chosen.user_ids),
+        "items": len(chosen.items.ids),
+        "interactions": chosen.sizes,
+        "sparsity": chosen.sparsity,
+        "cold_items": chosen.cold_items,
+        "cold_users": chosen.cold_users,
         "split": chosen.split,
         "ratings": chosen.ratings,
         "k_core": chosen.k_core,

@@ -451,3 +451,18 @@ def test_a_broken_cache_is_set_aside(project, monkeypatch, caplog, damage):
     caplog.clear()
     stage.encode_modality("image", project)
     assert "is damaged" not in caplog.text
+
+
+def test_files_that_appear_after_prepare_are_no_known_content(project, monkeypatch):
+    """Nothing tells them apart in the manifest: one's vector must not be the other's."""
+    monkeypatch.setattr(stage, "encoder_class", lambda name: Brightness)
+    Image.new("RGB", (8, 8), (1, 2, 3)).save("raw/there.png")
+    rows = {"a": "a.png", "b": "b.png", "c": "there.png"}
+    write_manifest("image", rows)  # a and b are not there yet
+    for name, red in (("a", 50), ("b", 200)):
+        Image.new("RGB", (8, 8), (red, 0, 9)).save(f"raw/{name}.png")
+    entry = replace(project.encode["image"], max_failures=0.7)
+    stage.encode_modality("image", replace(project, encode=project.encode | {"image": entry}))
+    assert read_embeddings(paths.embeddings_path("image"))[0] == ["c"]
+    assert [(f["item_id"], "has changed since it was prepared" in f["reason"])
+            for f in failures("image")] == [("a", True), ("b", True)]  # fmt: skip

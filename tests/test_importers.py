@@ -691,3 +691,11 @@ def test_recbole_features_have_plain_names_once(
     cells = "\t".join("1 2" for _ in columns.split("\t"))
     (source / "x.item").write_text(f"item_id:token\t{columns}\na\t{cells}\n")
     assert "is no name of a modality, or stands twice" in refusal("recbole")
+
+
+def test_an_open_quotation_mark_in_a_csv_swallows_no_movies(
+    source: Path, refusal: Callable[..., str]
+) -> None:
+    (source / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,1,5,9\n")
+    (source / "movies.csv").write_text('movieId,title,genres\n1,"Heroes,War\n2,Lost,War\n')
+    assert "movies.csv: row 2 (line 2): a quotation mark opens a cell here" in refusal("movielens")

@@ -52,11 +52,9 @@ def not_finite(path: Path, rows: NDArray[np.int64]) -> int:
 def suspect_features(dataset: Path, problems: Problems) -> None:
     """Say which names in `features/` are probably meant to be others, or are of no known kind."""
     folder = dataset / "features"
-    if dataset.is_dir() and not folder.is_dir():
-        names = [
-            path.name for path in dataset.iterdir() if path.is_dir() or path.stem == "features"
-        ]
-        for given in near_misses([*names, *(n for n in names if n == "features")], ["features"]):
+    if not folder.is_dir():
+        folders = [path.name for path in dataset.iterdir() if path.is_dir()]
+        for given in near_misses(folders, ["features"]):
             problems.add(f"{dataset}: {given}: did you mean features? Rename the folder")
     for given, meant in near_misses(_names(dataset), modalities()).items():
         problems.add(

@@ -36,10 +36,10 @@ EXAMPLES = 10  # of files that cannot be read
 
 @dataclass
 class Counts:
-    """How many items have a modality; of how many the file cannot be read, and which, and why."""
+    """How many items have a modality; for how many that is of no use, and why, for the first."""
 
     items: int = 0
-    absent: int = 0  # files that cannot be read, or ready-made rows that are not finite
+    useless: int = 0  # files that cannot be read, or ready-made rows that are not finite
     examples: list[str] = field(default_factory=list)
 
 
@@ -69,7 +69,7 @@ def write_manifest(path: Path, dataset: Path, items: Items, modality: str) -> Co
         }
         ids, rows = feature_rows(features, items)
         sources = pc.cast(pa.array(rows), pa.string())
-        counts.absent = not_finite(features, rows)
+        counts.useless = not_finite(features, rows)
         parts = iter([(ids, sources, pa.array([""] * len(ids), pa.string()))])
     elif modality in items.columns:
         parts = _raw(dataset, items, modality, counts)
@@ -104,18 +104,18 @@ def _raw(
             else:
                 digests = list(threads.map(partial(media_sha256, dataset), listed))
                 rows = rows[np.asarray(has)]
-                _count_absent(dataset, items.path, modality, counts, rows, listed, digests)
+                _count_useless(dataset, items.path, modality, counts, rows, listed, digests)
             yield ids.filter(has), sources, pa.array(digests, pa.string())
             progress.update(len(ids))
 
 
-def _count_absent(
+def _count_useless(
     dataset: Path, table: Path, modality: str, counts: Counts,
     rows: NDArray[np.int64], sources: list[str], digests: list[str],
 ) -> None:  # fmt: skip
     for row, source, digest in zip(rows, sources, digests, strict=True):
         if not digest:
-            counts.absent += 1
+            counts.useless += 1
             if len(counts.examples) < EXAMPLES:
                 where = f"{table}: {row_name(table, int(row))}"
                 counts.examples.append(f"{where}: {modality} {source!r}: {_why(dataset, source)}")

@@ -27,7 +27,6 @@ from pipeline.common.paths import SPLITS
 
 Mask = NDArray[np.bool_]
 Codes = NDArray[np.int32]
-Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,26 @@ class Selection:
     split: str
     ratings: str
     k_core: int
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Split → its interactions."""
+        return {name: len(table) for name, table in self.splits.items()}
+
+    @property
+    def sparsity(self) -> float:
+        """The share of the pairs of user and item that did not interact."""
+        return 1 - sum(self.sizes.values()) / (len(self.user_ids) * len(self.items.ids))
+
+    @property
+    def cold_items(self) -> int:
+        """Items without a training interaction."""
+        return len(self.items.ids) - len(np.unique(self.splits["train"]["item"].to_numpy()))
+
+    @property
+    def cold_users(self) -> int:
+        """Users without a training interaction."""
+        return len(self.user_ids) - len(np.unique(self.splits["train"]["user"].to_numpy()))
 
 
 def select(raw: Interactions, items: Items, params: Prepare) -> Selection:
@@ -177,7 +196,7 @@ def in_time(times: NDArray[Any], draw: NDArray[np.float64]) -> NDArray[np.int64]
     return np.lexsort((draw, times)).argsort()
 
 
-def positions(users: Codes, order: NDArray[Any]) -> tuple[Counts, Counts]:
+def positions(users: Codes, order: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(E,) each interaction's place among its user's by `order`, from 0; and how many they are."""
     by_user = np.lexsort((order, users))
     counts = np.bincount(users)

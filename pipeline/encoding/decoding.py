@@ -43,12 +43,17 @@ def listened(cls: type[Encoder], source: str | Path) -> tuple[Any, list[str]]:
 
 def decode(cls: type[Encoder], dataset: Path, item: Item) -> tuple[Any, list[str]]:
     """As `listened`, of the item's file, if it still is the one in the manifest."""
+    changed = MediaError("the file has changed since it was prepared; run `dvc repro`")
     path = locate(dataset, item.source)
     try:
-        return listened(cls, path)
-    finally:
-        if path.is_file() and item.sha256 and not is_current(dataset, item):
-            raise MediaError("the file has changed since it was prepared; run `dvc repro`")
+        result = listened(cls, path)
+    except MediaError:
+        if item.sha256 and path.is_file() and not is_current(dataset, item):
+            raise changed from None
+        raise
+    if not is_current(dataset, item):  # nor was it there, if it has no sha256
+        raise changed
+    return result
 
 
 def ahead(

@@ -23,6 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.common.files import InputError
+from pipeline.common.tables import read_table
 from pipeline.importers.features import choose, load, rows_of
 from pipeline.importers.raw_layout import (
     Described,
@@ -31,7 +32,7 @@ from pipeline.importers.raw_layout import (
     items_table,
     run_importer,
 )
-from pipeline.importers.tables import read_interactions, read_texts, refuse_empty, refuse_repeated
+from pipeline.importers.tables import read_interactions, refuse_empty, refuse_repeated
 
 log = logging.getLogger("elliot")
 
@@ -89,7 +90,7 @@ def read_splits(source: Path) -> pa.Table:
 
 def read_descriptions(path: Path) -> Described:
     """item → its title, and a text of title and description."""
-    table = read_texts(path, "\t", quoted=True)
+    table = read_table(path, {}, ())
     first = table.column_names[0]
     refuse_empty(path, first, table[first], header=True)
     refuse_repeated(path, table[first].to_pylist(), 2)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.common.files import InputError
+from pipeline.common.tables import read_table
 from pipeline.importers.raw_layout import (
     Described,
     RawCatalogue,
@@ -24,7 +25,7 @@ from pipeline.importers.raw_layout import (
     items_table,
     run_importer,
 )
-from pipeline.importers.tables import read_interactions, read_texts
+from pipeline.importers.tables import read_interactions
 
 log = logging.getLogger("movielens")
 
@@ -62,7 +63,7 @@ def read(source: Path) -> RawCatalogue:
 def read_csv(path: Path) -> Described:
     """Movies with a header, quoted where a title has a comma."""
     required(path)
-    table = read_texts(path, ",", quoted=True)
+    table = read_table(path, {}, ())
     if missing := {"movieId", "title", "genres"} - set(table.column_names):
         raise InputError(
             f"{path}: no column {', '.join(sorted(missing))}; it has "

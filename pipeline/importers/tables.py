@@ -12,32 +12,23 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from pipeline.common.files import InputError
+from pipeline.common.tables import read_table
 
 NUMBERS = ("rating", "timestamp")
 
 
-def read_texts(
-    path: Path, delimiter: str, *, names: Sequence[str] = (), quoted: bool = False
-) -> pa.Table:
-    """Read all columns as texts; empty cells are nulls.
+def read_texts(path: Path, delimiter: str, *, names: Sequence[str] = ()) -> pa.Table:
+    """Read all columns as texts; empty cells are nulls, and `"` is a character like any other.
 
     Args:
         names: of a file without a header, which may have fewer columns at its end.
-        quoted: whether `"` encloses cells; otherwise it is a character like any other.
 
     Raises:
         InputError: the file has no rows, repeats a column's name, has a row of another length, or
             is not UTF-8.
     """
-    quote = '"' if quoted else None
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-        first = next(
-            csv.reader(
-                lines, delimiter=delimiter, quotechar=quote,
-                quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-            ),
-            [],
-        )  # fmt: skip
+        first = next(csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE), [])
     columns = list(names[: len(first)]) if names else first
     if len(set(columns)) < len(columns):
         raise InputError(f"{path}: a column's name stands twice in {', '.join(columns)}")
@@ -48,9 +39,7 @@ def read_texts(
             pyarrow.csv.ReadOptions(
                 use_threads=threads, column_names=columns, skip_rows=0 if names else 1
             ),
-            pyarrow.csv.ParseOptions(
-                delimiter=delimiter, quote_char=quote or False, newlines_in_values=quoted
-            ),
+            pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=False),
             pyarrow.csv.ConvertOptions(
                 column_types=dict.fromkeys(columns, pa.string()),
                 null_values=[""],
@@ -81,12 +70,13 @@ def read_interactions(
     Args:
         columns: a name in the file → ours. Those that are absent or empty are left out, but for
             ids.
-        names, quoted: as in `read_texts`.
+        names: as in `read_texts`.
+        quoted: whether `"` encloses cells, as in a catalogue's own tables.
 
     Raises:
         InputError: an id is missing, a number is none, or the file is not readable.
     """
-    table = read_texts(path, delimiter, names=names, quoted=quoted)
+    table = read_table(path, {}, ()) if quoted else read_texts(path, delimiter, names=names)
     result = {ours: table[name] for name, ours in columns.items() if name in table.column_names}
     for name, ours in columns.items():
         if ours in ("user_id", "item_id"):
