@@ -100,6 +100,15 @@ class Gallery:
     people: tuple[Person, ...]
     pictures: dict[str, Thumbnail]
 
+    @property
+    def note(self) -> str:
+        """How the users were chosen and what is marked, in sentences for the reader."""
+        before = "training and validation" if self.split == "test" else "training"
+        return (
+            f"{len(self.people)} users, from short histories to long ones, chosen by the length of "
+            f"their history in {before} alone. ✓ marks what they liked in {self.split}."
+        )
+
     def table(self) -> Table:
         """Every recommendation that is shown, a row each."""
         return Table(
