@@ -17,11 +17,22 @@ from pipeline.common import paths
 from pipeline.common.files import InputError
 from pipeline.reporting.table import Table, at_depth
 from pipeline.reporting.thumbnails import Thumbnail
-from pipeline.reporting.tiles import SHORT, Tile, clipped, escaped, plain, rows_at, tiles_of
+from pipeline.reporting.tiles import (
+    SHORT,
+    Tile,
+    clipped,
+    escaped,
+    plain,
+    rows_at,
+    rows_where,
+    tiles_of,
+)
 
 USERS = 6
 RECOMMENDED = 10  # items of a list
 KNOWN = 12  # items of a history, and of what was to be found
+KEY = ("control", "layers", "seed", "split")  # of a ranked list, beside system and user
+
 Source: TypeAlias = Path | pa.Table
 Shown: TypeAlias = tuple[str, int | None]  # a system and its depth
 
@@ -217,7 +228,7 @@ def _interactions(splits: Iterable[str], users: Collection[int]) -> dict[int, li
     found: dict[int, list[int]] = {user: [] for user in users}
     for split in splits:
         wanted = pc.field("user").isin(list(users))
-        for row in pq.read_table(paths.split_path(split), filters=wanted).to_pylist():
+        for row in rows_where(paths.split_path(split), wanted).to_pylist():
             found[row["user"]].append(row["item"])
     return found
 
@@ -237,7 +248,7 @@ def _lists(
     if users is not None:
         wanted &= pc.field("user").isin(list(users))
     if isinstance(source, Path):
-        return pq.read_table(source, columns=columns, filters=wanted)
+        return rows_where(source, wanted, [*KEY, *columns]).select(columns)
     return source.filter(wanted).select(columns)
 
 

@@ -90,6 +90,18 @@ def rows_at(path: Path, rows: Sequence[int], columns: list[str]) -> dict[int, di
     return found
 
 
+def rows_where(path: Path, wanted: pc.Expression, columns: list[str] | None = None) -> pa.Table:
+    """The rows of a file that match, read some at a time: scanners would read far ahead."""
+    file = pq.ParquetFile(path)
+    batches = file.iter_batches(columns=columns)
+    return pa.concat_tables(
+        [
+            file.schema_arrow.empty_table().select(columns or file.schema_arrow.names),
+            *(pa.Table.from_batches([batch]).filter(wanted) for batch in batches),
+        ]
+    )
+
+
 def plain(text: str) -> str:
     """A text in one line: nothing hidden, single blanks."""
     return " ".join(_HIDDEN.sub(" ", text).split())
@@ -102,13 +114,13 @@ def clipped(text: str, length: int) -> str:
 
 def escaped(text: str) -> str:
     """A line of text as Markdown that shows it as it stands, in a table's cell too."""
-    return re.sub(r"([\\`*_\[\]<>|~$&])", r"\\\1", text)
+    return re.sub(r"([\\`*_\[\]<>|~$&#])", r"\\\1", text)
 
 
 def _content(modality: str, ids: list[str]) -> dict[str, Item]:
     """item_id → the manifest's row, of those of some items that have the modality."""
     wanted = pc.field("item_id").isin(ids)
-    items, metadata = items_of(pq.read_table(paths.manifest_path(modality), filters=wanted))
+    items, metadata = items_of(rows_where(paths.manifest_path(modality), wanted))
     if "features" in metadata and modality in ("text", "image"):
         return {}  # vectors alone: there is nothing to read or to see
     return {item.item_id: item for item in items}
