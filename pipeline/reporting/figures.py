@@ -37,6 +37,7 @@ TEXT = 12.5  # px
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "report",
     "svg.fonttype": "none",
+    "font.sans-serif": ["DejaVu Sans", "Verdana"],
     "font.size": TEXT * PX,
     **{f"{k}.labelsize": TEXT * PX for k in ("axes", "xtick", "ytick")},
     "axes.titlesize": TEXT * PX,

@@ -98,7 +98,6 @@ def drawing(table: Table, name: str, shown: Sequence[str] | None = None) -> str:
     axes = figure.add_subplot()
     axes.set_title(name)
     axes.set(xlabel="first component", ylabel="second component", xticks=[], yticks=[])
-    axes.set_aspect("equal", adjustable="datalim")
     for label, points in groups.items():
         place = shown.index(label) if label != OTHER else None
         axes.plot(
