@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from model.systems import SYSTEMS, options_class
-from pipeline.reporting import figures
+from pipeline.reporting import svg as look
 from pipeline.reporting.diagrams import FUSIONS, Diagram, diagrams
 
 MODALITIES = {
@@ -46,7 +46,7 @@ def test_every_fusion_is_a_system_that_reads_content() -> None:
 @pytest.mark.parametrize("diagram", DRAWN, ids=[diagram.name for diagram in DRAWN])
 def test_a_diagram_fits_its_frame_and_can_be_read(diagram: Diagram) -> None:
     root = ET.fromstring(diagram.svg)
-    assert figures.width_of(diagram.svg) == figures.NARROW
+    assert look.width_of(diagram.svg) == look.NARROW
     assert float(re.sub("px", "", root.get("font-size", ""))) >= 12
     height = float(root.get("height", ""))
     ends = {"start": (0, 1), "middle": (0.5, 0.5), "end": (1, 0)}
@@ -54,19 +54,19 @@ def test_a_diagram_fits_its_frame_and_can_be_read(diagram: Diagram) -> None:
         assert text.text and 10 < float(text.get("y", "")) < height
         x, length = float(text.get("x", "")), 6.7 * len(text.text)  # of a letter, on average
         left, right = ends[text.get("text-anchor", "")]
-        assert x - left * length >= 0 and x + right * length <= figures.NARROW, text.text
+        assert x - left * length >= 0 and x + right * length <= look.NARROW, text.text
     for box in root.iter("{http://www.w3.org/2000/svg}rect"):
         x, y = float(box.get("x", "0")), float(box.get("y", "0"))
-        assert x >= 0 and x + float(box.get("width", "")) <= figures.NARROW
+        assert x >= 0 and x + float(box.get("width", "")) <= look.NARROW
         assert y >= 0 and y + float(box.get("height", "")) <= height
     frames = {e.get("stroke-dasharray") for e in root.iter() if e.get("stroke")}
     widths = {e.get("stroke-width") for e in root.iter() if e.get("stroke")}
     assert "4 3" in frames and {"2.4", "1.3", "0.8"} <= widths  # without colour vision too
     assert {"trained", "fixed", "computed"} <= set(words(diagram).splitlines())
     colours = set(re.findall(r"#\w{6}", diagram.svg))
-    assert colours == {figures.INK, figures.PAPER, figures.PALETTE[0]}
-    shown = figures.inline(diagram.svg, diagram.name, diagram.alt)
-    assert "currentColor" in shown and f"--natural: {figures.NARROW}px" in shown
+    assert colours == {look.INK, look.PAPER, look.PALETTE[0]}
+    shown = look.inline(diagram.svg, diagram.name, diagram.alt)
+    assert "currentColor" in shown and f"--natural: {look.NARROW}px" in shown
     assert diagram.caption and diagram.alt
 
 

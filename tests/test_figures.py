@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from model.metrics import SELECTION, Measure
 from pipeline.reporting import figures
+from pipeline.reporting import svg as look
 from pipeline.reporting.estimates import Estimate
 from pipeline.reporting.pages import TEMPLATES
 from pipeline.reporting.table import Column, Table
@@ -195,8 +196,16 @@ def test_differences_stand_from_the_highest_down_around_zero(drawn: list[Figure]
     assert top < 0 and bottom > 2
     zero = [line for line in axes.lines if list(line.get_xdata()) == [0, 0]]
     assert len(zero) == 1
-    hollow = [to_hex(p.lines[0].get_markerfacecolor()) == figures.PAPER for p in points]
+    hollow = [to_hex(p.lines[0].get_markerfacecolor()) == look.PAPER for p in points]
     assert hollow == [False, True, False]  # whose interval includes zero
+
+
+def test_differences_may_be_of_something_else(drawn: list[Figure]) -> None:
+    rows = (("cold", Estimate(0.1, 0.05)), ("warm", Estimate(0.2, 0.3)))
+    figures.differences(Table("t", "", ("slice", "gain"), rows), "gain", "gain of `frozen`")
+    (axes,) = drawn[0].axes
+    assert ticks(axes.yaxis) == ["warm", "cold"] and words(axes) == ["0.2000", "0.1000"]
+    assert axes.get_xlabel().startswith("gain of `frozen`\n")
 
 
 def test_one_value_beside_intervals_has_none(drawn: list[Figure]) -> None:
@@ -281,7 +290,7 @@ def test_any_number_of_systems_is_named_in_readable_letters(
         for element in texts:
             size = re.search(r"([\d.]+)px", element.get("style", ""))
             assert size and float(size[1]) * 96 / 72 >= 12
-        assert figures.width_of(svg) in (figures.NARROW, figures.WIDE)
+        assert look.width_of(svg) in (look.NARROW, look.WIDE)
     for figure in drawn:
         width, height = figure.get_size_inches() * 96
         for axes in figure.axes:  # nothing overlaps, nothing is squeezed to nothing
@@ -305,8 +314,8 @@ def test_every_colour_stands_out_on_light_and_dark_cards() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     cards = re.findall(r"--panel: (#\w{6})", (TEMPLATES / "report.css").read_text())
     assert len(cards) == 2 and contrast(*cards) > 10
-    assert len(set(figures.PALETTE)) == len(figures.MARKERS) == 8
-    for colour in figures.PALETTE:
+    assert len(set(look.PALETTE)) == len(look.MARKERS) == 8
+    for colour in look.PALETTE:
         assert min(contrast(colour, card) for card in (*cards, "#ffffff")) >= 3
 
 
@@ -318,8 +327,8 @@ def test_equal_tables_give_equal_bytes() -> None:
 
 def test_a_drawing_on_a_page() -> None:
     svg = figures.depths(DEPTHS, SELECTION)
-    assert figures.INK in svg and figures.PAPER in svg
-    shown = figures.inline(svg, "depth", 'a < b & "c"')
+    assert look.INK in svg and look.PAPER in svg
+    shown = look.inline(svg, "depth", 'a < b & "c"')
     root = ET.fromstring(shown)
     assert root.get("role") == "img" and root.get("aria-label") == 'a < b & "c"'
     ids = [i for i in (element.get("id") for element in root.iter()) if i]
@@ -328,4 +337,4 @@ def test_a_drawing_on_a_page() -> None:
     assert links and links <= set(ids)  # what is referred to is there under its new name
     clips = [e.get("clip-path") for e in root.iter() if e.get("clip-path")]
     assert clips and all(c[5:-1] in ids for c in clips)
-    assert figures.INK not in shown and figures.PAPER not in shown and "currentColor" in shown
+    assert look.INK not in shown and look.PAPER not in shown and "currentColor" in shown

@@ -9,7 +9,8 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from pipeline.reporting import figures, maps
+from pipeline.reporting import maps
+from pipeline.reporting import svg as look
 
 RANDOM = np.random.default_rng(0)
 
@@ -126,13 +127,13 @@ def test_labels_are_told_apart_by_mark_and_colour() -> None:
     table = maps.coordinates("map", "", [str(i) for i in range(n)], vectors, labels)
     svg = maps.drawing(table, "Text")
     assert keys(svg) == [*(f"genre {n}" for n in range(8)), "other"]
-    assert all(colour in svg for colour in figures.PALETTE)
+    assert all(colour in svg for colour in look.PALETTE)
     assert len(re.findall(r"<use ", svg)) >= n  # a point an item
     some = maps.drawing(table, "Text", ["genre 9", "a rather long name of a genre"])
     assert keys(some) == ["genre 9", "other"]  # what has no point has no key
     unlabelled = maps.coordinates("map", "", [str(i) for i in range(n)], vectors)
     assert keys(maps.drawing(unlabelled, "Text")) == []
-    assert figures.width_of(svg) == figures.NARROW
+    assert look.width_of(svg) == look.NARROW
 
 
 def test_a_label_named_other_is_no_trouble() -> None:

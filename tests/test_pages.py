@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from model.metrics import SELECTION, Measure
 from pipeline.reporting.captions import Figure
-from pipeline.reporting.figures import NARROW, WIDE
 from pipeline.reporting.pages import TEMPLATES, render
 from pipeline.reporting.sections import Report
+from pipeline.reporting.svg import NARROW, WIDE
 from pipeline.reporting.table import Table
 
 NUMBERS = Table(

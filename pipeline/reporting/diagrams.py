@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pipeline.reporting.figures import INK, NARROW
 from pipeline.reporting.sketch import FRAMES, LINE, MIDDLE, Sketch
+from pipeline.reporting.svg import INK, NARROW
 
 LONGEST = 17  # letters of an encoder's name
 

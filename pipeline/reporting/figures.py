@@ -1,20 +1,15 @@
 """The report's figures, drawn from its tables as SVG: panels that a page can lay out.
 
-Equal tables give equal bytes. Text stays text; `INK` and `PAPER` are the only neutral colours, so
-that a page can replace them by its own. No figure relies on colour: names stand beside what they
-name, and where many lines would cross, each has a panel of its own.
+Equal tables give equal bytes. No figure relies on colour: names stand beside what they name, and
+where many lines would cross, each has a panel of its own.
 """
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from html import escape
 from math import ceil, nan
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -23,48 +18,21 @@ from matplotlib.ticker import MaxNLocator
 from model.metrics import Measure
 from pipeline.reporting.estimates import Estimate
 from pipeline.reporting.scores import BASELINE
+from pipeline.reporting.svg import (
+    INK,
+    LINES,
+    NARROW,
+    PALETTE,
+    PAPER,
+    PX,
+    TEXT,
+    WIDE,
+    canvas,
+    styled,
+    svg_of,
+)  # fmt: skip
 from pipeline.reporting.table import SELECTED_BY, Column, Table, at_depth, title
 
-INK, PAPER = "#1f2328", "#fefefe"
-# Each at 3.5 : 1 or more on the page's light and dark cards.
-PALETTE = ("#2f7fc1", "#d0640c", "#23895d", "#b9578c", "#8a70cf", "#96790f", "#178f9e", "#7d858f")
-MARKERS = "osD^vPX*"
-LINES = ("-", "--", "-.", ":")
-NARROW, WIDE = 336, 704
-"""Widths in CSS pixels: of a column on every page, and of a whole row."""
-PX = 72 / 96  # a CSS pixel in points
-TEXT = 12.5  # px
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "report",
-    "svg.fonttype": "none",
-    "font.sans-serif": ["DejaVu Sans", "Verdana"],
-    "font.size": TEXT * PX,
-    **{f"{k}.labelsize": TEXT * PX for k in ("axes", "xtick", "ytick")},
-    "axes.titlesize": TEXT * PX,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 4,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.alpha": 0.18,
-    "grid.color": INK,
-    "legend.frameon": False,
-    "legend.fontsize": TEXT * PX,
-    "lines.linewidth": 1.6,
-    "errorbar.capsize": 2.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "figure.facecolor": PAPER,
-    "axes.facecolor": "none",
-    **{f"{k}.color": INK for k in ("text", "xtick", "ytick")},
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "figure.constrained_layout.w_pad": 0.03,
-    "figure.constrained_layout.h_pad": 0.03,
-}
-styled = matplotlib.rc_context(STYLE)
 CONTEXT_POINTS = 40  # of a line that only stands behind others
 
 
@@ -92,17 +60,24 @@ def bars(table: Table, column: Measure, content: Collection[str] | None = None) 
 
 
 @styled
-def differences(table: Table, column: Column) -> str:
-    """Each system's difference to the baseline as a point with its interval, the highest first."""
+def differences(table: Table, column: Column, label: str | None = None) -> str:
+    """Each row's difference as a point with its interval, the highest first; zero is marked.
+
+    Args:
+        label: what the differences are of; None: those of systems to the baseline.
+    """
     figure, axes = _rows(table, column)
     for y, (_, value) in enumerate(_falling(table, column)):
         clear = value.half is not None and (value.low > 0 or value.high < 0)
+        reach = [[value.mean - value.low], [value.high - value.mean]]
         axes.errorbar(
-            value.mean, y, xerr=value.half, color=PALETTE[0], marker="o", markersize=6,
-            markerfacecolor=PALETTE[0] if clear else PAPER, elinewidth=1.8, capsize=3,
+            value.mean, y, xerr=None if value.half is None else reach, color=PALETTE[0],
+            marker="o", markersize=6, markerfacecolor=PALETTE[0] if clear else PAPER,
+            elinewidth=1.8, capsize=3,
         )  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1)
-    axes.set_xlabel(f"difference of {SELECTED_BY} to {BASELINE}\nfilled: the interval excludes 0")
+    label = label or f"difference of {SELECTED_BY} to {BASELINE}"
+    axes.set_xlabel(f"{label}\nfilled: the interval excludes 0")
     return svg_of(figure)
 
 
@@ -183,49 +158,12 @@ def history(table: Table, columns: Sequence[str], name: str) -> str:
     return svg_of(figure)
 
 
-def inline(svg: str, name: str, description: str) -> str:
-    """`svg` as part of a page: the page's colours, its own ids, a text for who cannot see it.
-
-    The page learns its natural width as `--natural`: below it, text were too small.
-    """
-    svg = svg[svg.index("<svg") :]
-    for reference in (' id="', "url(#", 'href="#'):
-        svg = svg.replace(reference, f"{reference}{name}-")
-    svg = svg.replace(INK, "currentColor").replace(PAPER, "none")
-    described = f'<svg role="img" aria-label="{escape(description)}"'
-    if width := width_of(svg):
-        described += f' style="--natural: {width}px"'
-    return svg.replace("<svg", described, 1)
-
-
-def width_of(svg: str) -> int | None:
-    """A drawing's width in CSS pixels; None if it does not say."""
-    found = re.search(r'<svg[^>]*? width="([\d.]+)(pt)?"', svg)
-    return found and round(float(found[1]) / (PX if found[2] else 1))
-
-
-def canvas(width: float, height: float) -> Figure:
-    """An empty figure, in CSS pixels."""
-    return Figure(figsize=(width / 96, height / 96), layout="constrained")
-
-
-def svg_of(figure: Figure) -> str:
-    """The drawing as text, in hundredths of a point."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return re.sub(
-        r'\b(?:d|x|y|transform)="[^"]*"',
-        lambda attribute: re.sub(r"(\.\d\d)\d+", r"\1", attribute[0]),
-        file.getvalue(),
-    )
-
-
 def _rows(table: Table, column: Column) -> tuple[Figure, Axes]:
-    """A row a system, the highest first: its name to the left, its value to the right."""
+    """A row a name, the highest first: the name to the left, its value to the right."""
     falling = _falling(table, column)
     figure = canvas(NARROW, 66 + 21 * len(falling))
     axes = figure.add_subplot()
-    axes.set_yticks(range(len(falling)), [system for system, _ in falling])
+    axes.set_yticks(range(len(falling)), [str(name) for name, _ in falling])
     axes.set_ylim(len(falling) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
@@ -239,8 +177,8 @@ def _rows(table: Table, column: Column) -> tuple[Figure, Axes]:
 
 
 def _falling(table: Table, column: Column) -> list[tuple[str, Estimate]]:
-    """(system, value), the highest first; equal ones stay in the table's order."""
-    pairs = zip(table["system"], table[column], strict=True)
+    """(first column, value), the highest first; equal ones stay in the table's order."""
+    pairs = zip(table[table.columns[0]], table[column], strict=True)
     return sorted(pairs, key=lambda pair: -pair[1].mean)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.linalg import eigh
 
-from pipeline.reporting.figures import (
+from pipeline.reporting.svg import (
     INK,
     MARKERS,
     NARROW,

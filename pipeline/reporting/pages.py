@@ -8,8 +8,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.reporting.captions import Figure
-from pipeline.reporting.figures import NARROW, inline, width_of
 from pipeline.reporting.sections import Report
+from pipeline.reporting.svg import NARROW, inline, width_of
 from pipeline.reporting.table import Table
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from html import escape
 
-from pipeline.reporting.figures import INK, NARROW, PALETTE, PAPER, TEXT
+from pipeline.reporting.svg import INK, NARROW, PALETTE, PAPER, TEXT
 
 FRAMES = {
     "trained": f'fill="{PALETTE[0]}" fill-opacity="0.16" stroke="{PALETTE[0]}" stroke-width="2.4"',
