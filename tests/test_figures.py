@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_bars_stand_by_height_with_name_interval_and_value(drawn: list[Figure]) 
     assert words(axes) == ["0.3000", "0.2000", "0.1000"]
     bottom, top = axes.get_ylim()
     assert top < 0 and bottom > 2  # the highest on top
-    assert axes.get_xlabel() == "NDCG@10, mean over seeds"
+    assert drawn[0].get_supxlabel() == "NDCG@10, mean over seeds"
     texts = [e.text for e in ET.fromstring(svg).iter() if e.tag.endswith("}text")]
     assert {"NDCG@10, mean over seeds", "0.3000", *SYSTEMS} <= set(texts)  # text stays text
 
@@ -124,7 +125,7 @@ def test_bars_tell_who_reads_content_without_colour(drawn: list[Figure]) -> None
         for figure in drawn
     )
     assert filled == [True, False, True] and all(all_filled)
-    assert "hollow: without" in drawn[0].axes[0].get_xlabel()
+    assert "hollow: without" in drawn[0].get_supxlabel()
 
 
 def test_one_seed_has_no_intervals(drawn: list[Figure]) -> None:
@@ -135,7 +136,7 @@ def test_one_seed_has_no_intervals(drawn: list[Figure]) -> None:
     figures.differences(table, RECALL)
     rows = (("none", 0, single[0]), ("none", 1, single[1]))
     figures.depths(Table("t", "", ("system", "layers", RECALL), rows), RECALL)
-    assert "Recall@10" in drawn[0].axes[0].get_xlabel()
+    assert "Recall@10" in drawn[0].get_supxlabel()
     for figure in drawn[:2]:
         assert all(bar.errorbar is None for axes in figure.axes for bar in bars_of(axes))
     for figure in drawn[2:]:
@@ -205,7 +206,7 @@ def test_differences_may_be_of_something_else(drawn: list[Figure]) -> None:
     figures.differences(Table("t", "", ("slice", "gain"), rows), "gain", "gain of `frozen`")
     (axes,) = drawn[0].axes
     assert ticks(axes.yaxis) == ["warm", "cold"] and words(axes) == ["0.2000", "0.1000"]
-    assert axes.get_xlabel().startswith("gain of `frozen`\n")
+    assert drawn[0].get_supxlabel().startswith("gain of `frozen`\n")
 
 
 def test_one_value_beside_intervals_has_none(drawn: list[Figure]) -> None:
@@ -237,6 +238,24 @@ def test_curves_over_epochs(drawn: list[Figure]) -> None:
     rows = (("none", 1, 0.5), ("frozen", 1, 0.4))
     figures.curves(Table("t", "", ("system", "epoch", "loss"), rows), "loss", "Loss")
     assert titles(drawn[1]) == ["none", "frozen"]
+
+
+def test_long_names_stay_within_their_panels(drawn: list[Figure]) -> None:
+    names = [f"a_system_of_ones_own_{n}" for n in range(6)]
+    rows = tuple((name, layers, Estimate(0.1, 0.02)) for name in names for layers in (0, 1))
+    figures.depths(Table("t", "", ("system", "layers", SELECTION), rows), SELECTION)
+    figures.bars(
+        Table("t", "", ("system", SELECTION), tuple((r[0], r[2]) for r in rows)), SELECTION
+    )
+    assert [title.replace("\n", "") for title in titles(drawn[0])] == names
+    for figure in drawn:
+        figure.draw_without_rendering()
+        inside = figure.bbox.padded(1)
+        for axes in figure.axes:
+            box = axes.get_tightbbox()
+            assert inside.x0 <= box.x0 and box.x1 <= inside.x1
+    boxes = [axes.get_tightbbox() for axes in drawn[0].axes[:4]]
+    assert all(one.x1 <= other.x0 for one, other in pairwise(boxes))
 
 
 def test_what_stands_behind_keeps_its_ends(drawn: list[Figure]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from math import ceil, nan
+from textwrap import wrap
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ from pipeline.reporting.svg import (
 )  # fmt: skip
 from pipeline.reporting.table import SELECTED_BY, Column, Table, at_depth, title
 
+LONGEST = 14  # letters in a line of a panel's title
 CONTEXT_POINTS = 40  # of a line that only stands behind others
 
 
@@ -51,9 +53,10 @@ def bars(table: Table, column: Measure, content: Collection[str] | None = None) 
             color=PALETTE[0] if filled else "none", edgecolor=PALETTE[0],
             error_kw={"elinewidth": 1},
         )  # fmt: skip
-    axes.set_xlabel(f"{title(column)}, mean over seeds")
+    label = f"{title(column)}, mean over seeds"
     if content is not None:
-        axes.set_xlabel(f"{axes.get_xlabel()}\nfilled: with content, hollow: without")
+        label += "\nfilled: with content, hollow: without"
+    figure.supxlabel(label, fontsize=TEXT * PX)
     axes.spines["left"].set_visible(False)
     axes.set_xlim(left=0)
     return svg_of(figure)
@@ -77,7 +80,7 @@ def differences(table: Table, column: Column, label: str | None = None) -> str:
         )  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1)
     label = label or f"difference of {SELECTED_BY} to {BASELINE}"
-    axes.set_xlabel(f"{label}\nfilled: the interval excludes 0")
+    figure.supxlabel(f"{label}\nfilled: the interval excludes 0", fontsize=TEXT * PX)
     return svg_of(figure)
 
 
@@ -97,7 +100,7 @@ def bars_by_system(tables: Sequence[Table], columns: Sequence[Measure]) -> str:
             )  # fmt: skip
             shown = table.text(value, interval=False)
             axes.text(value.high + 0.04 * highest, y, shown, va="center")
-        axes.set_title(system, weight="bold")
+        _name(axes, system)
         axes.set_yticks(range(len(metrics)), metrics)
         axes.set_ylim(len(metrics) - 0.5, -0.5)
         axes.set_xlim(0, 1.6 * highest or 1)  # with room for the longest bar's value
@@ -210,8 +213,13 @@ def _lines(
     for axes, (value, part) in zip(panels, parts.items(), strict=True):
         others = [_thinned(line) for other, line in points.items() if other != value]
         axes.add_collection(LineCollection(others, colors=INK, alpha=0.28, linewidths=0.7))
-        axes.set_title(value if isinstance(value, str) else at_depth(value), weight="bold")
+        _name(axes, value if isinstance(value, str) else at_depth(value))
         yield value, part
+
+
+def _name(axes: Axes, name: str) -> None:
+    """A panel's title; a longer one would reach into the next."""
+    axes.set_title("\n".join(wrap(name, LONGEST)), weight="bold")
 
 
 def _thinned(line: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
