@@ -97,6 +97,14 @@ def test_folded_tables_stand_in_details(template: str) -> None:
     assert "<details" not in shown(Section(tables=[NUMBERS]), template=template)
 
 
+@pytest.mark.parametrize(("columns", "left_out"), [(24, False), (25, True)])
+def test_what_no_paper_holds_is_left_out_of_print(columns: int, left_out: bool) -> None:
+    table = Table("t", "", tuple(f"c{n}" for n in range(columns)), ((1,) * columns,))
+    page = shown(Section(tables=[table]))
+    assert ('<figure class="table paperless">' in page) == left_out
+    assert page.count("<td") == columns - 1
+
+
 def test_a_section_may_hold_html_of_its_own() -> None:
     page = shown(Section(tables=[NUMBERS], html=Markup("<p>ready & made</p>")))
     assert page.index("</table>") < page.index("<p>ready & made</p>") < page.index("</section>")

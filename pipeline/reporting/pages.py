@@ -15,6 +15,7 @@ from pipeline.reporting.table import Table
 TEMPLATES = Path(__file__).parent / "templates"
 SENTENCE = 24  # characters: a longer text in a cell is no number or name
 FEW = 3  # columns, which fit on a narrow page
+PRINTED = 24  # columns, which fit on paper
 
 
 def render(report: Report, template: str) -> str:
@@ -32,7 +33,7 @@ def render(report: Report, template: str) -> str:
         "prose": _prose, "file_names": _file_names,
     }  # fmt: skip
     environment.tests |= {"wide": _wide}
-    environment.globals |= {"few": FEW}
+    environment.globals |= {"few": FEW, "printed": PRINTED}
     return environment.get_template(template).render(report=report)
 
 
