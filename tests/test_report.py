@@ -668,7 +668,11 @@ def test_the_page_stands_alone_and_shows_the_tables(make: Callable[..., Path]) -
     text = (folder / "index.html").read_text()
     page = Page(text)
     assert len(page.ids) == len(set(page.ids))
-    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    files = {f"tables/{p.name}" for p in (folder / "tables").iterdir()}
+    assert all(link[1:] in page.ids for link in page.links if link.startswith("#"))
+    linked = [link for link in page.links if not link.startswith("#")]
+    assert set(linked) <= files and {"tables/gains.csv", "tables/modalities.csv"} <= set(linked)
+    assert not re.search(r"<th[^>]*>\s*</th>", text)
     assert not re.search(r"@import|url\((?!#)|<script", text)
     assert len(page.images) == len(list((folder / "figures").iterdir())) and all(page.images)
     for row in read(folder / "tables/layers.csv"):

@@ -1,225 +1,242 @@
-"""The report's figures, drawn from its tables as SVG: small panels that a page can lay out.
+"""The report's figures, drawn from its tables as SVG: panels that a page can lay out.
 
-Equal tables give equal bytes. Text stays text; `INK` and `PAPER` are the only neutral colours, so
-that a page can replace them by its own.
+Equal tables give equal bytes. No figure relies on colour: names stand beside what they name, and
+where many lines would cross, each has a panel of its own.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
-from math import nan
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from math import ceil, nan
+from textwrap import wrap
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from model.metrics import Measure
-from model.systems import SYSTEMS
 from pipeline.reporting.estimates import Estimate
 from pipeline.reporting.scores import BASELINE
+from pipeline.reporting.svg import (
+    INK,
+    LINES,
+    NARROW,
+    PALETTE,
+    PAPER,
+    PX,
+    TEXT,
+    WIDE,
+    canvas,
+    styled,
+    svg_of,
+)  # fmt: skip
 from pipeline.reporting.table import SELECTED_BY, Column, Table, at_depth, title
 
-INK, PAPER = "#1f2328", "#fefefe"
-# Okabe and Ito's palette, distinguishable without colour vision, in an order of good contrast.
-PALETTE = ("#8a8f98", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#b3a100")
-MARKERS = "osD^vPX*"
-LINES = ("-", "--", "-.", ":")
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "report",
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.alpha": 0.18,
-    "grid.color": INK,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "errorbar.capsize": 3,
-    "figure.facecolor": PAPER,
-    "axes.facecolor": "none",
-    **{f"{k}.color": INK for k in ("text", "xtick", "ytick")},
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-}
-styled = matplotlib.rc_context(STYLE)
-
-
-@dataclass(frozen=True)
-class Style:
-    """What tells one of up to 32 lines or points from the others, without colour vision too."""
-
-    colour: str
-    marker: str
-    line: str
-
-    @classmethod
-    def at(cls, position: int) -> Style:
-        """Each colour comes again after eight positions, with another marker and line."""
-        shifted = position + position // len(PALETTE)
-        return cls(
-            PALETTE[position % len(PALETTE)],
-            MARKERS[shifted % len(MARKERS)],
-            LINES[shifted % len(LINES)],
-        )
-
-
-def style_of(system: str) -> Style:
-    """The same style for a system in every figure, by its place in the registry."""
-    return Style.at(SYSTEMS.index(system))
+LONGEST = 14  # letters in a line of a panel's title
+CONTEXT_POINTS = 40  # of a line that only stands behind others
 
 
 @styled
-def bars(table: Table, column: Measure) -> str:
-    """One bar a system with its interval."""
-    figure, axes = _panel(title(column), "mean over seeds")
-    for x, (system, value) in enumerate(zip(table["system"], table[column], strict=True)):
-        axes.bar(x, value.mean, 0.7, color=style_of(system).colour, yerr=value.half, ecolor=INK)
-    _categories(axes, table["system"])
-    return _svg(figure)
+def bars(table: Table, column: Measure, content: Collection[str] | None = None) -> str:
+    """One bar a system with its interval and value, the highest first.
+
+    Args:
+        content: the systems whose bars are filled, because they read content; None fills all.
+    """
+    figure, axes = _rows(table, column)
+    for y, (system, value) in enumerate(_falling(table, column)):
+        filled = content is None or system in content
+        axes.barh(
+            y, value.mean, 0.66, xerr=value.half, ecolor=INK, linewidth=1.2,
+            color=PALETTE[0] if filled else "none", edgecolor=PALETTE[0],
+            error_kw={"elinewidth": 1},
+        )  # fmt: skip
+    label = f"{title(column)}, mean over seeds"
+    if content is not None:
+        label += "\nfilled: with content, hollow: without"
+    figure.supxlabel(label, fontsize=TEXT * PX)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlim(left=0)
+    return svg_of(figure)
+
+
+@styled
+def differences(table: Table, column: Column, label: str | None = None) -> str:
+    """Each row's difference as a point with its interval, the highest first; zero is marked.
+
+    Args:
+        label: what the differences are of; None: those of systems to the baseline.
+    """
+    figure, axes = _rows(table, column)
+    for y, (_, value) in enumerate(_falling(table, column)):
+        clear = value.half is not None and (value.low > 0 or value.high < 0)
+        reach = [[value.mean - value.low], [value.high - value.mean]]
+        axes.errorbar(
+            value.mean, y, xerr=None if value.half is None else reach, color=PALETTE[0],
+            marker="o", markersize=6, markerfacecolor=PALETTE[0] if clear else PAPER,
+            elinewidth=1.8, capsize=3,
+        )  # fmt: skip
+    axes.axvline(0, color=INK, linewidth=1)
+    label = label or f"difference of {SELECTED_BY} to {BASELINE}"
+    figure.supxlabel(f"{label}\nfilled: the interval excludes 0", fontsize=TEXT * PX)
+    return svg_of(figure)
 
 
 @styled
 def bars_by_system(tables: Sequence[Table], columns: Sequence[Measure]) -> str:
-    """One group a system, one bar a metric: `columns[i]` of `tables[i]`."""
-    figure, axes = _panel("", "mean over seeds")
-    systems, width = tables[0]["system"], 0.8 / len(tables)
-    for i, (table, column) in enumerate(zip(tables, columns, strict=True)):
-        axes.bar(
-            [x + (i - (len(tables) - 1) / 2) * width for x in range(len(systems))],
-            [value.mean for value in table[column]],
-            width,
-            yerr=_halves(table[column]),
-            color=PALETTE[(1 + i) % len(PALETTE)],
-            ecolor=INK,
-            error_kw={"capsize": 2},
-            label=title(column),
-        )
-    _categories(axes, systems)
-    _legend(figure, len(tables))
-    return _svg(figure)
+    """A panel a system, in it one bar a metric with its interval: `columns[i]` of `tables[i]`."""
+    systems, metrics = tables[0]["system"], [title(column) for column in columns]
+    figure, panels = _panels(len(systems), 40 + 19 * len(metrics))
+    values = [table[column] for table, column in zip(tables, columns, strict=True)]
+    highest = max(value.high for of_metric in values for value in of_metric)
+    for x, (axes, system) in enumerate(zip(panels, systems, strict=True)):
+        for y, (table, of_metric) in enumerate(zip(tables, values, strict=True)):
+            value = of_metric[x]
+            axes.barh(
+                y, value.mean, 0.7, xerr=value.half, ecolor=INK, linewidth=0,
+                color=PALETTE[y % len(PALETTE)], error_kw={"elinewidth": 1},
+            )  # fmt: skip
+            shown = table.text(value, interval=False)
+            axes.text(value.high + 0.04 * highest, y, shown, va="center")
+        _name(axes, system)
+        axes.set_yticks(range(len(metrics)), metrics)
+        axes.set_ylim(len(metrics) - 0.5, -0.5)
+        axes.set_xlim(0, 1.6 * highest or 1)  # with room for the longest bar's value
+        axes.grid(False, axis="y")
+        axes.tick_params(axis="y", length=0)
+    figure.supxlabel("mean over seeds", fontsize=TEXT * PX)
+    return svg_of(figure)
 
 
 @styled
-def depths(table: Table, column: Measure) -> str:
-    """One line a system over the number of layers, with intervals."""
-    figure, axes = _panel(title(column), "mean over seeds")
-    axes.set_xlabel("propagation layers K")
-    systems = list(dict.fromkeys(table["system"]))
-    for i, system in enumerate(systems):
-        part, style = table.where("system", system), style_of(system)
-        shift = 0.04 * (i - (len(systems) - 1) / 2)  # intervals side by side
+def depths(table: Table, column: Column) -> str:
+    """A panel a system over the number of layers, with intervals; the other systems behind it."""
+    figure, panels = _panels(len(set(table["system"])), 118)
+    for axes, (_, part) in zip(panels, _lines(table, panels, "layers", column), strict=True):
         axes.errorbar(
-            [layers + shift for layers in part["layers"]],
-            [value.mean for value in part[column]],
-            yerr=_halves(part[column]),
-            color=style.colour,
-            marker=style.marker,
-            markersize=4.5,
-            elinewidth=0.9,
-            label=system,
-        )
-    axes.set_xticks(sorted(set(table["layers"])))
-    _legend(figure, len(systems))
-    return _svg(figure)
-
-
-@styled
-def differences(table: Table, column: Column) -> str:
-    """Each system's difference to the baseline as a point with its interval; zero is marked."""
-    figure, axes = _panel("", "")
-    axes.set_xlabel(f"difference of {SELECTED_BY} to {BASELINE}")
-    systems = table["system"]
-    for y, (system, value) in enumerate(zip(systems, table[column], strict=True)):
-        style = style_of(system)
-        axes.errorbar(
-            value.mean, y, xerr=value.half, color=style.colour,
-            marker=style.marker, markersize=7, elinewidth=2, capsize=4,
+            part["layers"], [value.mean for value in part[column]], yerr=_halves(part[column]),
+            color=PALETTE[0], marker="o", markersize=4, elinewidth=1.2,
         )  # fmt: skip
-    axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(range(len(systems)), systems)
-    axes.set_ylim(len(systems) - 0.5, -0.5)
-    axes.grid(False, axis="y")
-    return _svg(figure)
+        axes.set_xticks(sorted(set(table["layers"])))
+    figure.supxlabel("propagation layers K", fontsize=TEXT * PX)
+    figure.supylabel(_called(column), fontsize=TEXT * PX)
+    return svg_of(figure)
 
 
 @styled
 def curves(table: Table, column: Column, name: str) -> str:
-    """One line over the epochs for each system, or each depth: the table's first column."""
-    by = table.columns[0]
-    figure, axes = _panel(name, "")
-    axes.set_xlabel("epoch")
-    values = list(dict.fromkeys(table[by]))
-    for i, value in enumerate(values):
-        part = table.where(by, value)
-        style = style_of(value) if by == "system" else Style.at(1 + i)
-        axes.plot(
-            part["epoch"],
-            part[column],
-            color=style.colour,
-            linestyle=style.line,
-            label=value if by == "system" else at_depth(value),
-        )
-    _legend(figure, len(values))
-    return _svg(figure)
+    """A panel over the epochs for each system, or each depth: the table's first column.
+
+    The others stand behind it.
+    """
+    count = len(set(table[table.columns[0]]))
+    by_system = table.columns[0] == "system"
+    figure, panels = _panels(count, 100 if count > 4 else 140, NARROW if by_system else None)
+    for axes, (_, part) in zip(panels, _lines(table, panels, "epoch", column), strict=True):
+        axes.plot(part["epoch"], [_mean(value) for value in part[column]], color=PALETTE[0])
+        axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+    figure.supxlabel("epoch", fontsize=TEXT * PX)
+    figure.supylabel(name, fontsize=TEXT * PX)
+    return svg_of(figure)
 
 
 @styled
 def history(table: Table, columns: Sequence[str], name: str) -> str:
     """One line a column over the epochs of a single model."""
-    figure, axes = _panel(name, "")
+    figure = canvas(NARROW, 240)
+    axes = figure.add_subplot()
+    axes.set_title(name)
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     for i, column in enumerate(columns):
         axes.plot(
-            table["epoch"], table[column], LINES[i], color=PALETTE[1 + i],
+            table["epoch"], table[column], LINES[i], color=PALETTE[i],
             label=column.replace("_", " "),
         )  # fmt: skip
     if len(columns) > 1:
-        _legend(figure, len(columns))
-    return _svg(figure)
+        figure.legend(loc="outside lower center", ncols=len(columns))
+    return svg_of(figure)
 
 
-def inline(svg: str, name: str, description: str) -> str:
-    """`svg` as part of a page: the page's colours, its own ids, a text for who cannot see it."""
-    svg = svg[svg.index("<svg") :]
-    for reference in (' id="', "url(#", 'href="#'):
-        svg = svg.replace(reference, f"{reference}{name}-")
-    svg = svg.replace(INK, "currentColor").replace(PAPER, "none")
-    described = f'<svg role="img" aria-label="{escape(description)}"'
-    return svg.replace("<svg", described, 1)
-
-
-def _panel(name: str, y_label: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.2, 3.1), layout="constrained")
+def _rows(table: Table, column: Column) -> tuple[Figure, Axes]:
+    """A row a name, the highest first: the name to the left, its value to the right."""
+    falling = _falling(table, column)
+    figure = canvas(NARROW, 66 + 21 * len(falling))
     axes = figure.add_subplot()
-    axes.set_title(name)
-    axes.set_ylabel(y_label)
+    axes.set_yticks(range(len(falling)), [str(name) for name, _ in falling])
+    axes.set_ylim(len(falling) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    for y, (_, value) in enumerate(falling):
+        axes.text(
+            1.02, y, table.text(value, interval=False), transform=axes.get_yaxis_transform(),
+            va="center",
+        )  # fmt: skip
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
-    file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return file.getvalue()
+def _falling(table: Table, column: Column) -> list[tuple[str, Estimate]]:
+    """(first column, value), the highest first; equal ones stay in the table's order."""
+    pairs = zip(table[table.columns[0]], table[column], strict=True)
+    return sorted(pairs, key=lambda pair: -pair[1].mean)
 
 
-def _legend(figure: Figure, entries: int) -> None:
-    rows = -(-entries // 4)
-    figure.legend(loc="outside lower center", ncols=-(-entries // rows), fontsize=8.5)
+def _panels(count: int, height: float, width: float | None = None) -> tuple[Figure, list[Axes]]:
+    """Equal panels, `height` px a row, that share their scales; many take a row of the page."""
+    width = width or (NARROW if count <= 2 else WIDE)
+    columns = min(count, 2 if width == NARROW else 4)
+    rows = ceil(count / columns)
+    figure = canvas(width, 30 + rows * height)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    panels = list(grid.flat)
+    for i, axes in enumerate(panels):
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        if i >= count:
+            axes.remove()
+        elif i + columns >= count:  # nothing stands below it
+            axes.tick_params(labelbottom=True)
+    return figure, panels[:count]
 
 
-def _categories(axes: Axes, names: Sequence[str]) -> None:
-    crowded = len(names) > 5
-    axes.set_xticks(
-        range(len(names)), names, rotation=30 if crowded else 0, ha="right" if crowded else "center"
-    )
-    axes.grid(False, axis="x")
+def _lines(
+    table: Table, panels: Sequence[Axes], x: str, y: Column
+) -> Iterator[tuple[Hashable, Table]]:
+    """The rows of each value of the first column, whose panel holds all others thinly so far."""
+    by = table.columns[0]
+    parts = {value: table.where(by, value) for value in dict.fromkeys(table[by])}
+    points = {value: list(zip(part[x], map(_mean, part[y]), strict=True))
+              for value, part in parts.items()}  # fmt: skip
+    for axes, (value, part) in zip(panels, parts.items(), strict=True):
+        others = [_thinned(line) for other, line in points.items() if other != value]
+        axes.add_collection(LineCollection(others, colors=INK, alpha=0.28, linewidths=0.7))
+        _name(axes, value if isinstance(value, str) else at_depth(value))
+        yield value, part
+
+
+def _name(axes: Axes, name: str) -> None:
+    """A panel's title; a longer one would reach into the next."""
+    axes.set_title("\n".join(wrap(name, LONGEST)), weight="bold")
+
+
+def _thinned(line: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """At most `CONTEXT_POINTS` of a line's points, and its end."""
+    step = ceil(len(line) / CONTEXT_POINTS)
+    return line[::step] + line[-1:]
+
+
+def _mean(value: Any) -> float:
+    """What is drawn of a cell; nothing of an empty one."""
+    if value is None:
+        return nan
+    return float(value.mean if isinstance(value, Estimate) else value)
+
+
+def _called(column: Column) -> str:
+    return title(column) if isinstance(column, Measure) else column
 
 
 def _halves(values: Sequence[Estimate]) -> list[float] | None:

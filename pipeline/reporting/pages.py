@@ -8,10 +8,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.reporting.captions import Figure
-from pipeline.reporting.figures import inline
 from pipeline.reporting.sections import Report
+from pipeline.reporting.svg import NARROW, inline, width_of
+from pipeline.reporting.table import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
+SENTENCE = 24  # characters: a longer text in a cell is no number or name
+FEW = 3  # columns, which fit on a narrow page
+PRINTED = 24  # columns, which fit on paper
 
 
 def render(report: Report, template: str) -> str:
@@ -24,7 +28,12 @@ def render(report: Report, template: str) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"inline": _inline, "code": _code, "cell": _cell, "slug": _slug}
+    environment.filters |= {
+        "inline": _inline, "code": _code, "cell": _cell, "slug": _slug, "wide": _wide,
+        "prose": _prose, "file_names": _file_names,
+    }  # fmt: skip
+    environment.tests |= {"wide": _wide}
+    environment.globals |= {"few": FEW, "printed": PRINTED}
     return environment.get_template(template).render(report=report)
 
 
@@ -44,3 +53,21 @@ def _cell(value: object) -> str:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower())
+
+
+def _wide(figure: Figure) -> bool:
+    """Whether a drawing takes a row of the page, not a column of it."""
+    return (width_of(figure.svg) or 0) > NARROW
+
+
+def _prose(table: Table) -> bool:
+    """Whether a table holds sentences, so that a narrow page shows its rows as blocks."""
+    cells = (value for row in table.rows for value in row[1:])
+    return len(table.columns) > FEW and any(
+        isinstance(value, str) and len(value) > SENTENCE for value in cells
+    )
+
+
+def _file_names(report: Report) -> set[str]:
+    """The names of the tables that are files too."""
+    return {table.name for table in report.files}

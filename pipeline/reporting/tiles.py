@@ -1,0 +1,138 @@
+"""Items as pages show them: title, picture, and what else there is of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from encoders import modalities
+from pipeline.catalogue.names import visible
+from pipeline.common import paths
+from pipeline.common.tables import columns_of, read_batches
+from pipeline.encoding.manifest import Item, items_of
+from pipeline.reporting.thumbnails import Thumbnail, thumbnails
+
+TITLES = ("title", "name")  # columns of items, the first that says something
+WORDS = 8  # of a text that stands for a title
+LENGTH = 500  # characters of a title, at most
+SHORT = 60  # of one in a cell of Markdown
+# Control characters, and those that turn the direction of what follows a title.
+_HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An item as it is shown.
+
+    Attributes:
+        title: in one line, of at most `LENGTH` characters.
+        picture: the name of its picture, safe as an id in HTML; empty if it has none.
+        modalities: those it has beside text and image.
+    """
+
+    item_id: str
+    title: str
+    picture: str
+    modalities: tuple[str, ...]
+
+    @property
+    def markdown(self) -> str:
+        """The title, clipped, as text in a cell of Markdown."""
+        return escaped(clipped(self.title, SHORT))
+
+
+def tiles_of(rows: Sequence[int], dataset: Path) -> tuple[dict[int, Tile], dict[str, Thumbnail]]:
+    """Some items as tiles.
+
+    Args:
+        rows: their codes.
+        dataset: the raw catalogue's folder.
+
+    Returns:
+        Code → tile, and the pictures by their names in the tiles.
+    """
+    named = [name for name in TITLES if name in columns_of(paths.ITEMS)]
+    described = rows_at(paths.ITEMS, rows, ["item_id", *named])
+    ids = [values["item_id"] for values in described.values()]
+    content = {modality: _content(modality, ids) for modality in modalities()}
+    found = thumbnails(dataset, content.get("image", {}).values())
+    names = {item_id: f"picture-{number}" for number, item_id in enumerate(found, 1)}
+    tiles = {}
+    for row, values in described.items():
+        item_id = values["item_id"]
+        titles = [*(values[name] for name in named), _words(content.get("text", {}).get(item_id))]
+        shown = (plain(str(title)) for title in titles if title is not None and _shows(str(title)))
+        tiles[row] = Tile(
+            item_id,
+            clipped(next(shown, plain(item_id)), LENGTH),
+            names.get(item_id, ""),
+            tuple(m for m in content if m not in ("text", "image") and item_id in content[m]),
+        )
+    return tiles, {names[item_id]: picture for item_id, picture in found.items()}
+
+
+def rows_at(path: Path, rows: Sequence[int], columns: list[str]) -> dict[int, dict[str, Any]]:
+    """Row number → the values of its columns, for some rows of a file."""
+    found: dict[int, dict[str, Any]] = {}
+    start = 0
+    for batch in read_batches(path, columns):
+        inside = [row for row in rows if start <= row < start + len(batch)]
+        values = batch.take(pa.array([row - start for row in inside], pa.int64())).to_pylist()
+        found |= zip(inside, values, strict=True)
+        start += len(batch)
+    return found
+
+
+def rows_where(path: Path, wanted: pc.Expression, columns: list[str] | None = None) -> pa.Table:
+    """The rows of a file that match, read some at a time: scanners would read far ahead."""
+    file = pq.ParquetFile(path)
+    batches = file.iter_batches(columns=columns)
+    return pa.concat_tables(
+        [
+            file.schema_arrow.empty_table().select(columns or file.schema_arrow.names),
+            *(pa.Table.from_batches([batch]).filter(wanted) for batch in batches),
+        ]
+    )
+
+
+def plain(text: str) -> str:
+    """A text in one line: nothing hidden, single blanks."""
+    return " ".join(_HIDDEN.sub(" ", text).split())
+
+
+def clipped(text: str, length: int) -> str:
+    """At most `length` characters; an ellipsis where there were more."""
+    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
+
+
+def escaped(text: str) -> str:
+    """A line of text as Markdown that shows it as it stands, in a table's cell too."""
+    return re.sub(r"([\\`*_\[\]<>|~$&#])", r"\\\1", text)
+
+
+def _content(modality: str, ids: list[str]) -> dict[str, Item]:
+    """item_id → the manifest's row, of those of some items that have the modality."""
+    wanted = pc.field("item_id").isin(ids)
+    items, metadata = items_of(rows_where(paths.manifest_path(modality), wanted))
+    if "features" in metadata and modality in ("text", "image"):
+        return {}  # vectors alone: there is nothing to read or to see
+    return {item.item_id: item for item in items}
+
+
+def _words(text: Item | None) -> str | None:
+    """The first words of an item's text."""
+    if text is None:
+        return None
+    words = plain(text.source[: 10 * LENGTH]).split(" ")
+    return " ".join(words[:WORDS]) + ("…" if len(words) > WORDS else "")
+
+
+def _shows(text: str) -> bool:
+    return bool(visible(pa.array([text]))[0].as_py())
