@@ -26,10 +26,10 @@ from torch.nn import functional as F
 from model.adam import Adam
 from model.config import Config, SystemOptions
 from model.dataset import Catalogue, Dataset
+from model.evaluation import evaluate
 from model.experiment import build, system_class
 from model.fitting import Fitter
 from model.interactions import Interactions
-from model.metrics import evaluate
 from model.sampling import Batch, BatchSampler
 from model.sparse import product
 from model.system import Run, inner_product

@@ -5,18 +5,15 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from model.config import Config
 from model.dataset import Catalogue, Dataset
-from model.metrics import evaluate
+from model.evaluation import validated
 from model.system import Fit, Row, Run, System
-
-if TYPE_CHECKING:
-    from model.metrics import Scorer
 
 
 class ClosedForm(System):
@@ -45,7 +42,9 @@ class ClosedForm(System):
     def fit(self, dataset: Dataset, run: Run) -> Fit:
         start = time.perf_counter()
         self.fitted = self.solve(run.seed)
-        row: Row = {"epoch": 1} | validated(self.scorer(), dataset)
+        row: Row = {"epoch": 1}
+        if len(dataset.validation):
+            row |= validated(self.scorer(), dataset.catalogue.train, dataset.validation)
         run.on_epoch(row, time.perf_counter() - start)
         return Fit([row], 1)
 
@@ -54,11 +53,3 @@ class ClosedForm(System):
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         self.fitted = dict(state)
-
-
-def validated(scorer: Scorer, dataset: Dataset) -> Row:
-    """The validation metrics, as a row of the history has them; none without such interactions."""
-    if not len(dataset.validation):
-        return {}
-    found = evaluate(scorer, seen=dataset.catalogue.train, relevant=dataset.validation)
-    return {str(measure): value for measure, value in found.values().items()}

@@ -154,11 +154,17 @@ class SystemOptions:
     Attributes:
         reads: the other parameters that it reads, by their keys.
         content: whether it reads the items' modalities.
+        fuses: whether it fuses them into collaborative item embeddings, so that the two have
+            lengths to compare.
+        without_content: the system that it is when no item has content; None if it is another
+            one then.
         unread: under this value of one of its own parameters, those others are not read.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
     content: ClassVar[bool] = False
+    fuses: ClassVar[bool] = False
+    without_content: ClassVar[str | None] = None
     unread: ClassVar[Unread] = ()
 
     def own_read(self) -> set[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from model.config import Config
 from model.dataset import Catalogue, Dataset
@@ -37,6 +38,16 @@ class Embeddings:
     collaborative: Tensor | None = None
     content: Sequence[Tensor] = ()
     fused: Tensor | None = None
+
+    def of_collaborative_lengths(self) -> Embeddings:
+        """The items turned as they are, but as long as their collaborative embeddings.
+
+        So content changes directions alone: the question of magnitude in the paper's section 6.
+        """
+        if self.collaborative is None:
+            return self
+        lengths = self.collaborative.norm(dim=1, keepdim=True)
+        return replace(self, items=lengths * F.normalize(self.items))
 
 
 class EmbeddingSystem(nn.Module, System):

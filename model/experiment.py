@@ -10,8 +10,9 @@ import torch
 
 from model import memory
 from model.config import Config, flatten
+from model.controls import controlled
 from model.dataset import Catalogue, Dataset
-from model.metrics import evaluate
+from model.evaluation import Evaluation, evaluate
 from model.system import Fit, FitError, Run, System
 from model.systems import module_of
 
@@ -33,20 +34,27 @@ def system_class(name: str) -> type[System]:
     return own[0]
 
 
-Result = dict[str, Any]
-"""One number of an evaluation: split, metric, k, value."""
-
-
 def build(
-    system: type[System], catalogue: Catalogue, config: Config[Any], seed: int | None
+    system: type[System],
+    catalogue: Catalogue,
+    config: Config[Any],
+    seed: int | None,
+    control: str | None = None,
 ) -> System:
     """A system with its initial state, on the CPU: every device starts from the same numbers.
+
+    Args:
+        control: what is changed about it, by `model.controls`.
 
     FitError if the memory that its tables take is not there.
     """
     _require_memory(catalogue, config)
+    given = controlled(catalogue, control, seed or 0)
     torch.manual_seed(seed or 0)
-    return system(catalogue, config)
+    built = system(given, config)
+    if control == "unit_length":
+        built.unit_length = True
+    return built
 
 
 def fit(system: System, dataset: Dataset, run: Run, device: torch.device) -> Fit:
@@ -70,8 +78,8 @@ def _require_memory(catalogue: Catalogue, config: Config[Any]) -> None:
             )
 
 
-def evaluate_splits(dataset: Dataset, scorer: Scorer) -> list[Result]:
-    """Validation and test metrics; nothing of a split that is empty.
+def evaluate_splits(dataset: Dataset, scorer: Scorer) -> dict[str, Evaluation]:
+    """Validation and test by name; an empty split is left out.
 
     Nobody is recommended what the split before has: validation is ranked without the training
     items, test without those and the validation items.
@@ -82,12 +90,8 @@ def evaluate_splits(dataset: Dataset, scorer: Scorer) -> list[Result]:
     train, validation = dataset.catalogue.train, dataset.validation
     splits = {"validation": (train, validation), "test": (train | validation, dataset.test)}
     popularity = torch.bincount(train.items, minlength=train.n_items)
-    results = []
-    for name, (seen, relevant) in splits.items():
-        if len(relevant):
-            found = evaluate(scorer, seen=seen, relevant=relevant, popularity=popularity)
-            results += [
-                {"split": name, "metric": measure.metric, "k": measure.k, "value": value}
-                for measure, value in found.values().items()
-            ]
-    return results
+    return {
+        name: evaluate(scorer, seen=seen, relevant=relevant, popularity=popularity)
+        for name, (seen, relevant) in splits.items()
+        if len(relevant)
+    }

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from model.adam import Adam
 from model.dataset import Dataset
+from model.evaluation import validated
 from model.losses import bpr, sampled_softmax
-from model.metrics import evaluate
 from model.objective import Objective
 from model.sampling import Batch, BatchSampler
 from model.sparse import inner_products
@@ -84,7 +84,7 @@ class Fitter:
             self.system.load(self.best)
         if not len(self.validation):
             self._embeddings(selection.best_epoch)  # nobody has looked at them yet
-        return Fit(selection.history, selection.best_epoch)
+        return Fit(selection.history, selection.best_epoch, selection.limited)
 
     def snapshot(self) -> Snapshot:
         """What `restore` takes; no copies."""
@@ -164,8 +164,7 @@ class Fitter:
         loss = float(self._ranking_loss(users, items, self.validation_batch))
         _require_finite(epoch, {"validation loss": loss})
         scorer = inner_product(users, items)
-        found = evaluate(scorer, seen=self.train, relevant=self.validation)
-        return {"validation_loss": loss} | {str(m): v for m, v in found.values().items()}
+        return {"validation_loss": loss} | validated(scorer, self.train, self.validation)
 
     def _embeddings(self, epoch: int) -> tuple[Tensor, Tensor]:
         """What the system is evaluated by: users (U, D) and items (I, D)."""

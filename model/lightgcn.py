@@ -36,7 +36,8 @@ class LightGCN(EmbeddingSystem):
     def forward(self) -> Embeddings:
         """Users (U, d) and items (I, d); the score of (u, i) is their inner product (eq. 8)."""
         users, items = self.collaborative()
-        return self.fuse(users, items)
+        fused = self.fuse(users, items)
+        return fused.of_collaborative_lengths() if self.unit_length else fused
 
     def collaborative(self) -> tuple[Tensor, Tensor]:
         """The propagated embeddings of users (U, d) and items (I, d)."""

@@ -1,4 +1,4 @@
-"""What recommendations are judged by, at every cut-off k, over full rankings in blocks of users.
+"""What recommendations are judged by, at every cut-off k.
 
 A metric is one function here under `per_user` or `over_lists`: that alone puts it into the
 evaluation, the study's results and the report's tables. torch is imported where it computes, so
@@ -7,7 +7,7 @@ that reading the names costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from model.interactions import Interactions
-
     Scorer = Callable[[Tensor], Tensor]  # users (b,) int64 → their scores of all items (b, I)
 
 KS = (5, 10, 20, 50)
+"""The cut-offs of the paper's tables."""
 
 
 class Measure(NamedTuple):
@@ -36,18 +35,29 @@ SELECTION = Measure("ndcg", 10)
 """On validation, this chooses epochs and depths."""
 
 
+def cutoffs(n_items: int) -> tuple[int, ...]:
+    """Those of `KS` that say something of a catalogue of `n_items`.
+
+    A list of more than half of the catalogue holds nearly all that is relevant, whoever made it.
+    That of `SELECTION` is always there.
+    """
+    return tuple(k for k in KS if k <= max(SELECTION.k, n_items // 2))
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric's name, its title for people, and what computes it.
 
     Attributes:
         accuracy: whether it compares lists with what is relevant, so that the highest is the best.
+        decimals: how many a table shows.
     """
 
     name: str
     title: str
     accuracy: bool
     function: Callable[..., Tensor]
+    decimals: int = 4
 
 
 METRICS: dict[str, Metric] = {}
@@ -66,12 +76,12 @@ def per_user(
 
 
 def over_lists(
-    title: str,
+    title: str, decimals: int = 4
 ) -> Callable[[Callable[[Exposure], Tensor]], Callable[[Exposure], Tensor]]:
     """Declare a metric of all users' lists together: their `Exposure` at k → a scalar float64."""
 
     def register(function: Callable[[Exposure], Tensor]) -> Callable[[Exposure], Tensor]:
-        METRICS[function.__name__] = Metric(function.__name__, title, False, function)
+        METRICS[function.__name__] = Metric(function.__name__, title, False, function, decimals)
         return function
 
     return register
@@ -97,6 +107,13 @@ class Ranking:
     def found(self) -> Tensor:
         """(B, L) relevant items among the first k, at index k - 1."""
         return self.gains.cumsum(1)
+
+    @cached_property
+    def precisions(self) -> Tensor:
+        """(B, L) share of the first k that is relevant, at index k - 1."""
+        import torch
+
+        return self.found / torch.arange(1, self.found.shape[1] + 1, device=self.found.device)
 
     @cached_property
     def discount(self) -> Tensor:
@@ -131,6 +148,25 @@ def ndcg(ranking: Ranking, k: int) -> Tensor:
     return ranking.dcg[:, k - 1] / ideal
 
 
+@per_user("hit rate")
+def hit_rate(ranking: Ranking, k: int) -> Tensor:
+    """Whether anything relevant is among the first k."""
+    return (ranking.found[:, k - 1] > 0).double()
+
+
+@per_user("MRR")
+def mrr(ranking: Ranking, k: int) -> Tensor:
+    """1 / the rank of the first relevant item; 0 if none is among the first k."""
+    ranks = (ranking.found[:, :k] > 0).double().sum(1)  # how many there are from the first hit to k
+    return (ranks > 0) / (k + 1 - ranks)
+
+
+@per_user("MAP")
+def map(ranking: Ranking, k: int) -> Tensor:  # noqa: A001 (its name in the field)
+    """Average precision at the ranks of what is found, over all that is relevant (TREC's)."""
+    return (ranking.gains * ranking.precisions)[:, :k].sum(1) / ranking.relevant
+
+
 @dataclass(frozen=True)
 class Exposure:
     """How often the lists of the first k show each item.
@@ -162,88 +198,18 @@ def novelty(lists: Exposure) -> Tensor:
     return (lists.counts * information).sum() / lists.counts.sum().clamp(min=1)
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate` found.
-
-    Attributes:
-        users: measure → (users with something relevant,) float64, in order of user.
-        lists: measure → a scalar over those users' lists.
-    """
-
-    users: dict[Measure, Tensor]
-    lists: dict[Measure, Tensor]
-
-    def values(self) -> dict[Measure, float]:
-        """Every measure as one number: the mean over users, or that of the lists."""
-        from model import reductions
-
-        means = {measure: float(reductions.mean(v)) for measure, v in self.users.items()}
-        return means | {measure: float(v) for measure, v in self.lists.items()}
-
-
-def rank(scores: Tensor, seen: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k best unseen items of b users and their scores, best first; (b, k) each.
-
-    Args:
-        scores: (b, I), overwritten.
-        seen: (b, I) bool, what may not be recommended; it comes last, with a score of -inf.
-    """
+@over_lists("Gini index")
+def gini(lists: Exposure) -> Tensor:
+    """How unequally the lists show the items: 0 all alike, towards 1 always the same few."""
     import torch
 
-    best = scores.masked_fill_(seen, -torch.inf).topk(k, dim=1)
-    return best.indices, best.values
+    counts, n = lists.counts.sort().values.double(), len(lists.counts)
+    ranks = torch.arange(1, n + 1, device=counts.device)
+    return ((2 * ranks - n - 1) * counts).sum() / (n * counts.sum()).clamp(min=1)
 
 
-def evaluate(
-    scorer: Scorer,
-    *,
-    seen: Interactions,
-    relevant: Interactions,
-    popularity: Tensor | None = None,
-    ks: Sequence[int] = KS,
-    cells: int = 1 << 24,
-) -> Evaluation:
-    """Judge every user with something relevant, ranking the whole catalogue less `seen`.
-
-    Args:
-        scorer: users (b,) int64 → their scores of all items (b, I).
-        seen: interactions that may not be recommended again.
-        relevant: interactions to be found.
-        popularity: (I,) int64, training interactions an item; None leaves out what is measured
-            over all lists.
-        cells: the most scores held at a time; memory never holds U x I.
-    """
-    import torch
-
-    k = min(max(ks), relevant.n_items)
-    block = max(1, cells // relevant.n_items)
-    degrees = relevant.degrees()
-    counts = [relevant.items.new_zeros(relevant.n_items) for _ in ks]
-    judged = [metric for metric in METRICS.values() if metric.accuracy]
-    parts = []
-    with torch.inference_mode():
-        for first in range(0, relevant.n_users, block):
-            last = min(first + block, relevant.n_users)
-            counted = degrees[first:last] > 0
-            users = torch.arange(first, last, device=degrees.device)
-            best, scores = rank(scorer(users), seen.block(first, last), k)
-            hits = relevant.block(first, last).gather(1, best)
-            ranking = Ranking(hits[counted], degrees[first:last][counted], max(ks))
-            parts.append({Measure(m.name, k): m.function(ranking, k) for k in ks for m in judged})
-            if popularity is not None:
-                shown = counted[:, None] & (scores > -torch.inf)
-                for at, count in zip(ks, counts, strict=True):
-                    items = best[:, :at][shown[:, :at]]
-                    count += torch.bincount(items, minlength=relevant.n_items)
-        lists = {}
-        if popularity is not None:
-            exposures = [Exposure(count, popularity, relevant.n_users) for count in counts]
-            lists = {
-                Measure(m.name, k): m.function(exposure)
-                for k, exposure in zip(ks, exposures, strict=True)
-                for m in METRICS.values()
-                if not m.accuracy
-            }
-        judgements = {m: torch.cat([part[m] for part in parts]) for m in parts[0]}
-        return Evaluation(judgements, lists)
+@over_lists("popularity", decimals=1)
+def popularity(lists: Exposure) -> Tensor:
+    """Mean training interactions of what is shown (average recommendation popularity)."""
+    shown = (lists.counts * lists.popularity).sum().double()
+    return shown / lists.counts.sum().clamp(min=1)

@@ -35,10 +35,12 @@ class Fit:
     Attributes:
         history: one row an epoch.
         best_epoch: the epoch, from 1, whose state the system now has.
+        limited: whether `epochs` ended it while validation could still have brought a better one.
     """
 
     history: list[Row]
     best_epoch: int
+    limited: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,13 @@ class System(ABC):
         config: the parameters that it declares to read.
 
     What is drawn while it is built comes from torch's global generator.
+
+    Attributes:
+        unit_length: whether content may turn an item's collaborative embedding but not lengthen it
+            (`model.controls`); only what its `Options` say `fuses` heeds it.
     """
+
+    unit_length = False
 
     def __init__(self, catalogue: Catalogue, config: Config[Any]) -> None:
         self.config = config
@@ -153,6 +161,16 @@ class Selection:
         """Whether no epoch is left."""
         epoch = len(self.history)
         return epoch >= self.epochs or epoch - self.best_epoch >= self.patience
+
+    @property
+    def limited(self) -> bool:
+        """Whether the number of epochs ended it while the best one was still recent.
+
+        Recent is less than `patience` epochs ago, and in the second half.
+        """
+        epoch = len(self.history)
+        waited, enough = epoch - self.best_epoch, min(self.patience, self.epochs / 2)
+        return self.validated and epoch >= self.epochs and waited < enough
 
     def improves(self, row: Row) -> bool:
         """Record an epoch; whether it is the one to keep so far."""

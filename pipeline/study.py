@@ -1,14 +1,16 @@
-"""Stage `study@<system>`: one system over layers and seeds, in one process.
+"""Stage `study@<system>`: one system over layers and seeds, then its controls, in one process.
 
     python -m pipeline.study <system>
 
-Writes `models.csv`, `results.csv` and `history.csv` to `data/study/<system>/`
-(`pipeline.experiments.results`). Only cells that are not there yet are fitted
-(`pipeline.experiments.cells`).
+Controls (`model.controls`) are fitted at the depth that validation selects. Writes `models.csv`,
+`results.csv`, `history.csv`, `users.parquet` and `lists.parquet` to `data/study/<system>/`
+(`pipeline.experiments.results`), and what fitting took to `data/times/<system>.csv`, which no lock
+covers. Only cells that are not there yet are fitted (`pipeline.experiments.cells`).
 """
 
 import logging
 import sys
+from collections.abc import Sequence
 from statistics import fmean
 
 from model.metrics import SELECTION
@@ -20,8 +22,10 @@ from pipeline.common.device import reuse_freed_memory
 from pipeline.common.files import InputError
 from pipeline.common.params import load
 from pipeline.common.progress import Progress
-from pipeline.experiments.cells import Experiment, cell_of, grid_of, is_fitted
-from pipeline.experiments.results import Study
+from pipeline.experiments.cells import Cell, cell_of, is_fitted
+from pipeline.experiments.experiment import Experiment, controls_asked, grid_of
+from pipeline.experiments.results import KEY, Row, Study, Trial, write_judged, write_rows
+from pipeline.experiments.selection import selected_depth
 
 log = logging.getLogger("study")
 
@@ -36,27 +40,68 @@ def main() -> None:
     if unread := params.unread(system):
         log.info("%s does not read %s", system, ", ".join(unread))
     grid = [Experiment.of(params, system, layers, seed) for layers, seed in grid_of(params, system)]
-    missing = sum(not is_fitted(experiment, workspace) for experiment in grid)
-    log.info("%s: %d models, %d of them to fit", system, len(grid), missing)
+    cells = fitted(grid, system, workspace)
+    depth = selected_depth(_validation(cells))
+    controls = {
+        control: [
+            Experiment.of(params, system, layers, seed, control)
+            for layers, seed in grid_of(params, system)
+            if layers == depth
+        ]
+        for control in controls_asked(params, system, workspace)
+    }
+    trials = [Trial(system, None, cell) for cell in cells]
+    for control, experiments in controls.items():
+        found = fitted(experiments, f"{system} {control}", workspace)
+        trials += [Trial(system, control, cell) for cell in found]
+    folder = paths.STUDY / system
+    Study.of(trials).write(folder)
+    write_judged(folder / "users.parquet", folder / "lists.parquet", trials)
+    write_rows(paths.times_path(system), [_times(trial) for trial in trials], (*KEY, "seconds"))
+    for split in cells[0].splits:
+        means = {layers: fmean(values) for layers, values in _validation(cells, split).items()}
+        shown = ", ".join(
+            f"{mean:.4f}" + ("" if layers is None else f" (K={layers})")
+            for layers, mean in means.items()
+        )
+        log.info("%s: mean %s NDCG@10 %s", system, split, shown)
+
+
+def fitted(experiments: Sequence[Experiment], name: str, workspace: Workspace) -> list[Cell]:
+    """Their cells; progress counts those that are not there yet."""
+    missing = sum(not is_fitted(experiment, workspace) for experiment in experiments)
     cells = []
-    with Progress(missing, system, "models", log) as progress:
-        for experiment in grid:
+    with Progress(missing, name, "models", log) as progress:
+        for experiment in experiments:
             cells.append(cell_of(experiment, workspace))
             if cells[-1].fresh:
                 progress.update()
-    Study.of(cells).write(paths.STUDY / system)
     fresh = sum(cell.fresh for cell in cells)
-    log.info("%s: %d models, %d of them fitted now", system, len(cells), fresh)
-    for split in dict.fromkeys(row["split"] for row in cells[0].results):
-        means: dict[int | None, list[float]] = {}
-        for cell in cells:
-            value = cell.value(split, SELECTION)
-            means.setdefault(cell.experiment.layers, []).append(value or 0.0)
-        shown = ", ".join(
-            f"{fmean(values):.4f}" + ("" if layers is None else f" (K={layers})")
-            for layers, values in means.items()
-        )
-        log.info("%s: mean %s NDCG@10 %s", system, split, shown)
+    log.info("%s: %d models, %d of them fitted now", name, len(cells), fresh)
+    return cells
+
+
+def _validation(cells: Sequence[Cell], split: str = "validation") -> dict[int | None, list[float]]:
+    """Depth → NDCG@10 of every seed."""
+    values: dict[int | None, list[float]] = {}
+    for cell in cells:
+        of_depth = values.setdefault(cell.experiment.layers, [])
+        if (value := cell.value(split, SELECTION)) is not None:
+            of_depth.append(value)
+    return values
+
+
+def _times(trial: Trial) -> Row:
+    """What fitting it took, wherever and whenever that was."""
+    cell = trial.cell
+    return (
+        trial.key
+        | cell.costs
+        | {
+            "epochs": len(cell.history),
+            "device": cell.experiment.device,
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ from pipeline.common.command import run_stage
 from pipeline.common.device import reuse_freed_memory
 from pipeline.common.files import atomic_write
 from pipeline.common.params import load
-from pipeline.experiments.cells import Experiment, cell_of, is_fitted
-from pipeline.experiments.results import RESULT, headlines, write_rows
+from pipeline.experiments.cells import cell_of, is_fitted
+from pipeline.experiments.experiment import Experiment
+from pipeline.experiments.results import RESULT, Trial, headlines, write_judged, write_rows
 
 log = logging.getLogger("train")
 
@@ -61,6 +62,7 @@ def main() -> None:
         ),
     )
     write_rows(paths.RESULTS, cell.results, RESULT)
+    write_judged(paths.TRAINED_USERS, paths.TRAINED_LISTS, [Trial(params.fusion, None, cell)])
     compared = headlines(Path(summary["dataset"]), cell.results)
     atomic_write(paths.METRICS, json.dumps(compared, indent=2) + "\n")
     history = [{name: round(value, 6) for name, value in row.items()} for row in cell.history]

@@ -18,7 +18,7 @@ from model.experiment import system_class
 from model.interactions import Interactions
 from model.systems import SYSTEMS, options_class
 from pipeline.catalogue.embeddings import write_embeddings
-from pipeline.experiments.cells import Experiment
+from pipeline.experiments.experiment import Experiment
 
 USERS, ITEMS = 20, 30
 PLAIN = Train(

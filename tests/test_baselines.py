@@ -9,9 +9,10 @@ from torch import Tensor
 
 from model.config import MISSING
 from model.dataset import Modality
+from model.evaluation import evaluate
 from model.experiment import system_class
 from model.interactions import Interactions
-from model.metrics import SELECTION, evaluate
+from model.metrics import SELECTION
 from model.sampling import Batch
 from model.sparse import Pattern
 from model.systems.lattice import nearest

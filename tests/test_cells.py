@@ -29,7 +29,9 @@ from pipeline.common import paths
 from pipeline.common.files import InputError
 from pipeline.common.fingerprint import closure
 from pipeline.experiments import cells, checkpoint
-from pipeline.experiments.cells import Experiment, cell_of, grid_of
+from pipeline.experiments import experiment as experiments
+from pipeline.experiments.cells import cell_of
+from pipeline.experiments.experiment import Experiment, grid_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,13 +54,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Labels of the cells that are fitted."""
     done: list[str] = []
-    real = cells._fit
+    real = cells.fit_cell
 
     def counted(experiment: Experiment, *rest: Any) -> None:
         done.append(experiment.label)
         real(experiment, *rest)
 
-    monkeypatch.setattr(cells, "_fit", counted)
+    monkeypatch.setattr(cells, "fit_cell", counted)
     return done
 
 
@@ -93,7 +95,16 @@ def test_a_cell_is_fitted_once_and_comes_back_whole(here: Path, fits: list[str])
         assert torch.equal(kept.scorer()(everyone), model.scorer()(everyone))
         for mine, other in zip(kept.embeddings() or (), model.embeddings() or (), strict=True):
             assert torch.equal(mine, other)
-        assert first.results == evaluate_splits(dataset, model.scorer())
+        evaluations = evaluate_splits(dataset, model.scorer())
+        assert first.splits == list(evaluations) == ["validation", "test"]
+        for split, evaluation in evaluations.items():
+            for measure, value in evaluation.values().items():
+                assert first.value(split, measure) == value
+            judged = first.judged(split)
+            assert judged.users.tolist() == evaluation.judged.tolist()
+            assert judged.lists.tolist() == evaluation.lists.tolist()
+            for measure, column in zip(first.measures, judged.values.T, strict=True):
+                assert column.tolist() == evaluation.users[measure].tolist()
         assert first.diagnostics.keys() == ({"alpha"} if system == "alpha" else set())
         assert (first.experiment.layers is None) == ("layers" not in options_class(system).reads)
     assert len(fits) == len(SYSTEMS)
@@ -407,21 +418,24 @@ def test_seed_code_library_and_device_count(here: Path, monkeypatch: pytest.Monk
     workspace = Workspace()
     first = experiment().fingerprint(workspace)
     assert experiment(seed=1).fingerprint(workspace) != first
-    monkeypatch.setattr(cells, "card", lambda device: "a card" if device == "cuda" else "")
+    monkeypatch.setattr(experiments, "card", lambda device: "a card" if device == "cuda" else "")
     assert replace(experiment(), device="cuda").fingerprint(workspace) != first
     for name, other in {
         "version": lambda name: "9.9",
         "code_sha256": lambda *modules, apart_from: "other",
     }.items():
         with monkeypatch.context() as patch:
-            patch.setattr(cells, name, other)
+            patch.setattr(experiments, name, other)
             assert experiment().fingerprint(workspace) != first, name
     assert experiment().fingerprint(workspace) == first
 
 
 def test_a_systems_code_is_its_own() -> None:
     """What one system alone runs is in no other's fingerprint; what fits them all is in each."""
-    of = {s: closure([module_of(s), "model.experiment"]) - {*cells.DECLARATIONS} for s in SYSTEMS}
+    of = {
+        s: closure([module_of(s), "model.experiment"]) - {*experiments.DECLARATIONS}
+        for s in SYSTEMS
+    }
     for system, modules in of.items():
         assert {m for m in modules if m.startswith("model.systems")} == {module_of(system)}
         assert {"model.metrics", "model.system"} <= modules
@@ -508,10 +522,14 @@ def test_train_and_studies_fit_nothing_twice(
     small = replace(
         whole, device="cpu", fusion="frozen", layers=1, seed=4,
         train=replace(whole.train, dimension=4, epochs=2),
-        study=replace(whole.study, systems=["none", "frozen"], layers=[0, 1], seeds=[3, 4]),
+        study=replace(
+            whole.study, systems=["none", "frozen"], layers=[0, 1], seeds=[3, 4],
+            controls=("no_content",),
+        ),
     )  # fmt: skip
     run_stages(small, monkeypatch)
-    assert len(fits) == len(set(fits)) == 8  # train's own is one of the study's
+    # Train's own is one of the study's, and without content frozen is none.
+    assert len(fits) == len(set(fits)) == 8
     fits.clear()
     run_stages(small, monkeypatch)
     assert not fits
@@ -551,7 +569,8 @@ def test_nothing_to_fit_imports_no_torch(here: Path, system: str) -> None:
         "import sys\n"
         "from dataclasses import replace\n"
         "from pipeline.common import params\n"
-        "from pipeline.experiments.cells import Experiment, cell_of\n"
+        "from pipeline.experiments.cells import cell_of\n"
+        "from pipeline.experiments.experiment import Experiment\n"
         "from pipeline.catalogue.workspace import Workspace\n"
         f"whole = params.load(params.Path({str(ROOT / 'params.yaml')!r}))\n"
         "train = replace(whole.train, dimension=4, epochs=2)\n"

@@ -12,7 +12,7 @@ from model.config import SystemOptions
 from model.dataset import Catalogue, Dataset, Modality
 from model.experiment import build, evaluate_splits, fit, system_class
 from model.interactions import Interactions
-from model.metrics import KS, METRICS
+from model.metrics import METRICS, SELECTION, cutoffs
 from model.system import Fit, Run, Snapshot, System
 from model.systems import SYSTEMS, options_class
 
@@ -95,15 +95,18 @@ def test_a_history_has_a_row_an_epoch_and_a_best_one(name: str) -> None:
     model, result = fitted(name, Run(3, on_epoch=lambda row, seconds: told.append(row)))
     assert told == result.history
     assert [row["epoch"] for row in told] == list(range(1, len(told) + 1))
-    accurate = {f"{m.name}@{k}" for m in METRICS.values() if m.accuracy for k in KS}
+    accurate = {f"{m.name}@{SELECTION.k}" for m in METRICS.values() if m.accuracy}
     assert all(accurate <= row.keys() for row in told)
     best = told[result.best_epoch - 1]
     assert best["ndcg@10"] == max(row["ndcg@10"] for row in told)
     # The state is that epoch's.
-    rows = evaluate_splits(dataset(), model.scorer())
-    found = {(r["split"], r["metric"], r["k"]): r["value"] for r in rows}
+    found = {
+        (split, *measure): value
+        for split, evaluation in evaluate_splits(dataset(), model.scorer()).items()
+        for measure, value in evaluation.values().items()
+    }
     assert found["validation", "ndcg", 10] == pytest.approx(best["ndcg@10"], abs=1e-12)
-    assert {k for _, _, k in found} == set(KS) and {m for _, m, _ in found} == set(METRICS)
+    assert {k for _, _, k in found} == set(cutoffs(I)) and {m for _, m, _ in found} == set(METRICS)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -114,7 +117,7 @@ def test_without_validation_the_last_epoch_is_kept(name: str) -> None:
     result = fit(model, Dataset(data.catalogue, nobody, nobody), Run(0), CPU)
     assert result.best_epoch == len(result.history)
     assert scores(model).isfinite().all()
-    assert evaluate_splits(Dataset(data.catalogue, nobody, nobody), model.scorer()) == []
+    assert evaluate_splits(Dataset(data.catalogue, nobody, nobody), model.scorer()) == {}
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

@@ -8,8 +8,9 @@ import torch
 from conftest import random_interactions
 from torch import Tensor
 
+from model.evaluation import evaluate
 from model.interactions import Interactions
-from model.metrics import METRICS, Exposure, Measure, Ranking, evaluate
+from model.metrics import METRICS, Exposure, Measure, Ranking
 
 
 def ranking_metrics(hits: Tensor, relevant: Tensor, ks: tuple[int, ...]) -> dict[str, Tensor]:
@@ -108,10 +109,10 @@ def test_what_all_lists_together_show() -> None:
         seen=seen, relevant=relevant, popularity=popularity, ks=(1, 2, 4), cells=4,
     )  # fmt: skip
     # At 1 both see item 1; at 2 also item 2, both; at 4 user 0 has three items left, user 1 four.
-    assert [float(got.lists[Measure("coverage", k)]) for k in (1, 2, 4)] == [0.25, 0.5, 1.0]
+    assert [float(got.overall[Measure("coverage", k)]) for k in (1, 2, 4)] == [0.25, 0.5, 1.0]
     bits = {0: 0.0, 1: -log2(2 / 3), 2: -log2(1 / 3), 3: -log2(1 / 3)}  # nobody's: as if one's
     novelty = [bits[1], (bits[1] + bits[2]) / 2, (2 * (bits[1] + bits[2] + bits[3]) + bits[0]) / 7]
-    assert [float(got.lists[Measure("novelty", k)]) for k in (1, 2, 4)] == pytest.approx(novelty)
+    assert [float(got.overall[Measure("novelty", k)]) for k in (1, 2, 4)] == pytest.approx(novelty)
     assert got.values()[Measure("coverage", 2)] == 0.5
 
 

@@ -11,7 +11,8 @@ from small import write_workspace
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import params, paths
 from pipeline.experiments import kept
-from pipeline.experiments.cells import Experiment, cell_of, cell_path, fit_path
+from pipeline.experiments.cells import cell_of, cell_path, fit_path
+from pipeline.experiments.experiment import Experiment
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,8 +34,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Params:
 
 
 def test_cells_fits_and_leftovers(project: params.Params) -> None:
-    asked = [("alpha", 3, 7), *((v, 1, s) for v in ("none", "frozen") for s in (1, 2))]
-    others = [("alpha", 1, 7), ("none", 1, 3), ("frozen", 2, 1)]
+    asked = [
+        ("alpha", 3, 7), *((v, 1, s) for v in ("none", "frozen") for s in (1, 2)),
+        ("frozen", 1, 2, "placebo"),
+    ]  # fmt: skip
+    others = [("alpha", 1, 7), ("none", 1, 3), ("frozen", 2, 1), ("frozen", 1, 3, "placebo")]
     used, dropped = (
         [cell_of(Experiment.of(project, *each), Workspace()).path for each in cells]
         for cells in (asked, others)
@@ -51,7 +55,8 @@ def test_cells_fits_and_leftovers(project: params.Params) -> None:
     kept.show()
     kept.prune()
     left = {p for folder in (paths.CELLS, paths.FITS) for p in folder.iterdir()}
-    assert left == {*used, under_way, writing}
+    costs = {path.with_suffix(".json") for path in used}
+    assert left == {*used, *costs, under_way, writing}
     assert not any(path.exists() for path in dropped)
     assert not any(cell_of(Experiment.of(project, *each), Workspace()).fresh for each in asked)
 

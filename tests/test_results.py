@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from pipeline.experiments.results import Study, headlines
+from pipeline.experiments.results import Study, Trial, headlines
 
 RESULTS = [
     {"split": split, "metric": metric, "k": k, "value": value}
@@ -24,18 +24,21 @@ def cell(
     *,
     alpha: float | None = None,
     history: list[dict[str, float]] | None = None,
-) -> Any:
-    """A fitted model, as far as its numbers go."""
-    return SimpleNamespace(
+    control: str | None = None,
+) -> Trial:
+    """A fitted model of a study, as far as its numbers go."""
+    made: Any = SimpleNamespace(
         experiment=SimpleNamespace(system=system, layers=layers, seed=seed),
         best_epoch=2,
+        limited=False,
         diagnostics={} if alpha is None else {"alpha": alpha},
         results=RESULTS,
         history=[{"epoch": 1, "ndcg@10": 0.25}] if history is None else history,
     )
+    return Trial(system, control, made)
 
 
-def written(folder: Path, *cells: Any) -> dict[str, list[str]]:
+def written(folder: Path, *cells: Trial) -> dict[str, list[str]]:
     """The lines of a study's files."""
     Study.of(cells).write(folder)
     return {
@@ -50,35 +53,41 @@ def test_a_row_a_model_a_number_and_an_epoch(tmp_path: Path) -> None:
         {"epoch": 2, "train_loss": 0.4, "validation_loss": 0.7, "ndcg@10": 0.2, "alpha": 0.8},
     ]
     found = written(tmp_path, cell("alpha", 0, 19, alpha=0.8, history=history))
-    assert found["models"] == ["system,layers,seed,best_epoch,alpha", "alpha,0,19,2,0.8"]
+    assert found["models"] == [
+        "system,control,layers,seed,best_epoch,epochs,limited,alpha",
+        "alpha,,0,19,2,2,false,0.8",
+    ]
     assert found["results"] == [
-        "system,layers,seed,split,metric,k,value",
-        "alpha,0,19,validation,ndcg,10,0.25",
-        "alpha,0,19,validation,coverage,5,0.5",
-        "alpha,0,19,test,ndcg,10,0.3333333333333333",
-        "alpha,0,19,test,coverage,5,1",
+        "system,control,layers,seed,split,metric,k,value",
+        "alpha,,0,19,validation,ndcg,10,0.25",
+        "alpha,,0,19,validation,coverage,5,0.5",
+        "alpha,,0,19,test,ndcg,10,0.3333333333333333",
+        "alpha,,0,19,test,coverage,5,1",
     ]
     assert found["history"] == [
-        "system,layers,seed,epoch,train_loss,validation_loss,ndcg@10,alpha",
-        "alpha,0,19,1,0.5,0.75,0.1,0.9",
-        "alpha,0,19,2,0.4,0.7,0.2,0.8",
+        "system,control,layers,seed,epoch,train_loss,validation_loss,ndcg@10,alpha",
+        "alpha,,0,19,1,0.5,0.75,0.1,0.9",
+        "alpha,,0,19,2,0.4,0.7,0.2,0.8",
     ]
 
 
 def test_what_a_system_does_not_read_or_have_is_empty_or_no_column(tmp_path: Path) -> None:
     found = written(tmp_path, cell("ease"))
-    assert found["models"] == ["system,layers,seed,best_epoch", "ease,,,2"]
-    assert found["results"][1] == "ease,,,validation,ndcg,10,0.25"
-    assert found["history"] == ["system,layers,seed,epoch,ndcg@10", "ease,,,1,0.25"]
+    assert found["models"] == [
+        "system,control,layers,seed,best_epoch,epochs,limited",
+        "ease,,,,2,1,false",
+    ]
+    assert found["results"][1] == "ease,,,,validation,ndcg,10,0.25"
+    assert found["history"] == ["system,control,layers,seed,epoch,ndcg@10", "ease,,,,1,0.25"]
     found = written(tmp_path, cell("none", 2, 1, history=[]))
-    assert found["history"] == ["system,layers,seed,epoch"]
+    assert found["history"] == ["system,control,layers,seed,epoch"]
 
 
 def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
     studies = [
         Study.of([cell("none", layers, seed) for layers in (0, 2) for seed in (1, 2)]),
         Study.of([cell("ease", history=[])]),
-        Study.of([cell("vbpr", None, 1), cell("alpha", 2, 1, alpha=0.1)]),
+        Study.of([cell("vbpr", None, 1), cell("alpha", 2, 1, alpha=0.1, control="placebo")]),
     ]
     for study in studies:
         study.write(tmp_path)

@@ -14,11 +14,12 @@ from model.aggregate import FUNCTIONS
 from model.config import AGGREGATES, Config, Content
 from model.dataset import Dataset, Modality
 from model.embedding import EmbeddingSystem
+from model.evaluation import evaluate
 from model.experiment import system_class
 from model.fitting import Fitter
 from model.interactions import Interactions
 from model.lightgcn import LightGCN
-from model.metrics import Measure, evaluate
+from model.metrics import Measure
 from model.propagation import layer_weights, propagate
 from model.sampling import BatchSampler
 from model.system import Fit, Run

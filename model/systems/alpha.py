@@ -18,6 +18,8 @@ class Options(SystemOptions):
 
     reads = LATE_FUSION
     content = True
+    fuses = True
+    without_content = "none"
 
 
 class Alpha(LateFusion):

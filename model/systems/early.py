@@ -23,6 +23,8 @@ class Options(SystemOptions):
 
     reads = LIGHTGCN | PROJECTED | {"aggregate"}
     content = True
+    fuses = True
+    without_content = "none"
     unread = (("contrast", 0, frozenset({"temperature"})),)
 
     dropout: Annotated[float, Range(0, 0.99)] = 0.1

@@ -15,6 +15,8 @@ class Options(SystemOptions):
 
     reads = LATE_FUSION - {"aggregate"}
     content = True
+    fuses = True
+    without_content = "none"
 
 
 class Equal(LateFusion):

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import torch
 from torch import Tensor
 
-from model.closed_form import ClosedForm, validated
+from model.closed_form import ClosedForm
 from model.config import SELECTING, Config, Positive, Range, SystemOptions
 from model.dataset import Catalogue, Dataset
+from model.evaluation import validated
 from model.graph import degrees, pattern_of
 from model.sparse import Pattern, inner_products, product
 from model.system import Fit, Row, Run, Selection, Snapshot, inner_product
@@ -65,14 +66,16 @@ class Ials(ClosedForm):
             start = time.perf_counter()
             self.fitted = self.solve(run.seed)
             row: Row = {"epoch": len(selection.history) + 1}
-            if selection.improves(row | validated(self.scorer(), dataset)):
+            if len(dataset.validation):
+                row |= validated(self.scorer(), dataset.catalogue.train, dataset.validation)
+            if selection.improves(row):
                 best = self.fitted
             run.on_epoch(selection.history[-1], time.perf_counter() - start)
             if not selection.finished:
                 kept = {f"best.{name}": t for name, t in best.items()}
                 run.save(Snapshot(self.fitted | kept, selection.history, selection.best_epoch))
         self.fitted = best
-        return Fit(selection.history, selection.best_epoch)
+        return Fit(selection.history, selection.best_epoch, selection.limited)
 
     def solve(self, seed: int) -> dict[str, Tensor]:
         """The users for the present items, then the items for those users."""

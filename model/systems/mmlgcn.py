@@ -18,6 +18,7 @@ class Options(SystemOptions):
 
     reads = LIGHTGCN | {"train.missing"}
     content = True
+    without_content = "none"
 
     output_layer: bool = True
 

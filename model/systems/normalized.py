@@ -16,6 +16,8 @@ class Options(SystemOptions):
 
     reads = LATE_FUSION
     content = True
+    fuses = True
+    without_content = "none"
 
 
 class Normalized(LateFusion):

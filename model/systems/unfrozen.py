@@ -12,6 +12,8 @@ class Options(SystemOptions):
 
     reads = LATE_FUSION
     content = True
+    fuses = True
+    without_content = "none"
 
 
 class Unfrozen(LateFusion):

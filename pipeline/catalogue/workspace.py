@@ -48,6 +48,15 @@ class Workspace:
         """U."""
         return int(pq.read_metadata(paths.USERS).num_rows)
 
+    @property
+    def modalities(self) -> list[str]:
+        """The names of those that some item has."""
+        return [
+            name
+            for name, files in all_embeddings().items()
+            if pq.read_metadata(files.embeddings).num_rows
+        ]
+
     @cached_property
     def dataset(self) -> Dataset:
         """On the CPU. A modality that no item has is left out."""

@@ -32,7 +32,7 @@ from pipeline.encoding.filling import Reasons, fill
 from pipeline.encoding.manifest import Item, read_manifest
 from pipeline.encoding.raw_media import description_of, fingerprint_of
 from pipeline.encoding.vectors import VectorCache, cache_path
-from pipeline.experiments.cells import Experiment, grid_of
+from pipeline.experiments.experiment import Experiment, grid_of
 
 if TYPE_CHECKING:
     from model.dataset import Dataset, Modality

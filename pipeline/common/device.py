@@ -1,6 +1,8 @@
 """What `device` and `precision` in params.yaml stand for."""
 
 import ctypes
+import resource
+import sys
 
 from encoders.precision import check_precision
 from pipeline.common.files import InputError
@@ -39,6 +41,16 @@ def card(device: str) -> str:
     import torch
 
     return torch.cuda.get_device_name(device)
+
+
+def peak_memory(device: str) -> int:
+    """The most bytes that this process has held: on the card, or resident on a CPU."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _has_cuda() -> bool:

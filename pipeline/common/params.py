@@ -29,6 +29,7 @@ from model.config import (
     flatten,
     keys_read,
 )
+from model.controls import ABLATIONS, CONTROLS
 from model.systems import SYSTEMS, options_class
 from pipeline.common import paths
 from pipeline.common.files import InputError
@@ -79,6 +80,8 @@ class Study:
     systems: list[Annotated[str, OneOf(SYSTEMS)]]
     layers: list[Annotated[int, LAYERS]]
     seeds: list[Annotated[int, SEED]]
+    controls: tuple[Annotated[str, OneOf(tuple(CONTROLS))], ...] = ()
+    ablations: tuple[Annotated[str, OneOf(tuple(ABLATIONS))], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,10 @@ DOWNLOADS = Path(".cache/downloads")  # what `pipeline.download` fetched
 MODELS = Path("data/models")
 MODEL = MODELS / "recommender.safetensors"
 RESULTS = MODELS / "results.csv"
+TRAINED_USERS = MODELS / "users.parquet"
+TRAINED_LISTS = MODELS / "lists.parquet"
 STUDY = Path("data/study")
+TIMES = Path("data/times")  # in no lock: other machines have others
 
 REPORTS = Path("reports")
 METRICS = REPORTS / "metrics.json"
@@ -46,6 +49,11 @@ def manifest_path(modality: str) -> Path:
 def embeddings_path(modality: str) -> Path:
     """What the encoder of a modality writes."""
     return EMBEDDINGS / f"{modality}.parquet"
+
+
+def times_path(system: str) -> Path:
+    """What fitting a study's models took."""
+    return TIMES / f"{system}.csv"
 
 
 def failures_path(modality: str) -> Path:

@@ -30,6 +30,12 @@ class Checkpoint:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._saved = time.monotonic()
+        self._start = self._saved
+
+    @property
+    def seconds(self) -> float:
+        """How long the fit has taken, in this process and in those that were cut off."""
+        return time.monotonic() - self._start
 
     def load(self) -> Snapshot | None:
         """The state of a fit that was cut off."""
@@ -40,6 +46,7 @@ class Checkpoint:
         with safe_open(self.path, framework="pt") as file:
             described = json.loads(file.metadata()["fit"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        self._start -= described["seconds"]
         log.info("going on after epoch %d (%s)", len(described["history"]), self.path)
         return Snapshot(tensors, described["history"], described["best_epoch"])
 
@@ -49,7 +56,11 @@ class Checkpoint:
 
         if time.monotonic() - self._saved < SECONDS_BETWEEN:
             return
-        described = {"history": snapshot.history, "best_epoch": snapshot.best_epoch}
+        described = {
+            "history": snapshot.history,
+            "best_epoch": snapshot.best_epoch,
+            "seconds": self.seconds,
+        }
         tensors = {name: t.detach().cpu().contiguous() for name, t in snapshot.tensors.items()}
         atomic_write(self.path, save(tensors, metadata={"fit": json.dumps(described)}))
         self._saved = time.monotonic()

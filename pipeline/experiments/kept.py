@@ -12,7 +12,8 @@ from pipeline.catalogue.workspace import Workspace
 from pipeline.common import paths
 from pipeline.common.params import load
 from pipeline.encoding.vectors import VectorCache, cache_path, width_of
-from pipeline.experiments.cells import Experiment, cell_path, fit_path, grid_of
+from pipeline.experiments.cells import cell_path, fit_path
+from pipeline.experiments.experiment import Experiment, controls_asked, grid_of
 
 log = logging.getLogger("cache")
 
@@ -42,9 +43,13 @@ def used_models() -> set[Path]:
     if not all(path.is_file() for path in needed):
         return set()
     params, workspace = load(), Workspace()
-    asked: set[tuple[str, int | None, int | None]]
-    asked = {(params.fusion, params.layers, params.seed)} | {
-        (system, *cell) for system in params.study.systems for cell in grid_of(params, system)
+    asked: set[tuple[str, int | None, int | None, str | None]]
+    # Controls at every depth, whichever is selected.
+    asked = {(params.fusion, params.layers, params.seed, None)} | {
+        (system, *cell, control)
+        for system in params.study.systems
+        for control in (None, *controls_asked(params, system, workspace))
+        for cell in grid_of(params, system)
     }
     prints = [Experiment.of(params, *each).fingerprint(workspace) for each in asked]
     return {path for print_ in prints for path in (cell_path(print_), fit_path(print_))}
@@ -69,7 +74,7 @@ def prune() -> None:
             with VectorCache(path, width_of(path)) as cache:
                 log.info("%s: dropped %d vectors", path, cache.keep_only(keys))
     for path in (*files(paths.CELLS), *files(paths.FITS)):
-        if path not in models:
+        if path.with_suffix(".safetensors") not in models:
             log.info("removed %s (%.1f MB)", path, path.stat().st_size / 1e6)
             path.unlink()
     for folder in (paths.VECTORS, paths.CELLS, paths.FITS):
@@ -94,6 +99,7 @@ def show() -> None:
         log.info("%s: %d files, %.1f MB", paths.DOWNLOADS, len(downloaded), megabytes)
     for what, folder in {"fitted models": paths.CELLS, "fits under way": paths.FITS}.items():
         if found := list(files(folder)):
-            spare = sum(path not in models for path in found)
+            fitted = [path for path in found if path.suffix == ".safetensors"]
+            spare = sum(path not in models for path in fitted)
             megabytes = sum(path.stat().st_size for path in found) / 1e6
-            log.info("%s: %d %s, %.1f MB, %d unused", folder, len(found), what, megabytes, spare)
+            log.info("%s: %d %s, %.1f MB, %d unused", folder, len(fitted), what, megabytes, spare)

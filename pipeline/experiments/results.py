@@ -1,6 +1,6 @@
 """The numbers of fitted models as files: tidy tables, written and read here alone.
 
-torch is not imported.
+Every user's values and list are in Parquet, all else in CSV. torch is not imported.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from model.metrics import SELECTION, Measure
-from pipeline.common.files import write_csv
+from pipeline.common.files import atomic_path, write_csv
 from pipeline.common.paths import RAW
 
 if TYPE_CHECKING:
@@ -22,20 +25,37 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-KEY = ("system", "layers", "seed")
-"""What tells a model of a study from the others; `layers` and `seed` are None where the system
-reads none."""
+KEY = ("system", "control", "layers", "seed")
+"""What tells a model of a study from the others; `control` is None for the system itself, `layers`
+and `seed` where the system reads none."""
 
 RESULT = ("split", "metric", "k", "value")
 PROGRESS = ("train_loss", "validation_loss", str(SELECTION))
 """What a study keeps of a model's history, besides its diagnostics."""
 
 # Columns without a type here hold numbers.
-TYPES = dict.fromkeys(("system", "split", "metric"), pa.string()) | dict.fromkeys(
-    ("layers", "seed", "best_epoch", "epoch", "k"), pa.int64()
+TYPES = (
+    dict.fromkeys(("system", "control", "split", "metric"), pa.string())
+    | dict.fromkeys(("layers", "seed", "best_epoch", "epochs", "epoch", "k"), pa.int64())
+    | {"limited": pa.bool_()}
 )
 
 HEADLINES = {"test": ("ndcg", "recall", "precision"), "validation": ("ndcg",)}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A cell under the name that a study has for it: without content, a system may be another."""
+
+    system: str
+    control: str | None
+    cell: Cell
+
+    @property
+    def key(self) -> Row:
+        """The values of `KEY`."""
+        e = self.cell.experiment
+        return dict(zip(KEY, (self.system, self.control, e.layers, e.seed), strict=True))
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,8 @@ class Study:
     """The numbers of several fitted models.
 
     Attributes:
-        models: a row a model: `KEY`, best_epoch, and its diagnostics (such as alpha).
+        models: a row a model: `KEY`, best_epoch, epochs, whether these limited it, and its
+            diagnostics (such as alpha).
         results: a row a number: `KEY` and `RESULT`.
         history: a row an epoch: `KEY`, epoch, and what there is of `PROGRESS` and of diagnostics.
     """
@@ -53,14 +74,18 @@ class Study:
     history: list[Row]
 
     @classmethod
-    def of(cls, cells: Iterable[Cell]) -> Study:
-        """The study that these cells make up."""
+    def of(cls, trials: Iterable[Trial]) -> Study:
+        """The study that these make up."""
         study = cls([], [], [])
-        for cell in cells:
-            e, diagnostics = cell.experiment, cell.diagnostics
-            key = dict(zip(KEY, (e.system, e.layers, e.seed), strict=True))
-            kept = (*PROGRESS, *diagnostics)
-            study.models.append(key | {"best_epoch": cell.best_epoch} | diagnostics)
+        for trial in trials:
+            cell, key = trial.cell, trial.key
+            kept = (*PROGRESS, *cell.diagnostics)
+            fit = {
+                "best_epoch": cell.best_epoch,
+                "epochs": len(cell.history),
+                "limited": cell.limited,
+            }
+            study.models.append(key | fit | cell.diagnostics)
             study.results.extend(key | row for row in cell.results)
             study.history.extend(
                 key | {"epoch": row["epoch"]} | {name: row[name] for name in kept if name in row}
@@ -78,7 +103,7 @@ class Study:
 
     def write(self, folder: Path) -> None:
         """Write `models.csv`, `results.csv` and `history.csv`."""
-        write_rows(folder / "models.csv", self.models, (*KEY, "best_epoch"))
+        write_rows(folder / "models.csv", self.models, (*KEY, "best_epoch", "epochs", "limited"))
         write_rows(folder / "results.csv", self.results, (*KEY, *RESULT))
         write_rows(folder / "history.csv", self.history, (*KEY, "epoch"))
 
@@ -86,6 +111,46 @@ class Study:
     def read(cls, folder: Path) -> Study:
         """What `write` wrote."""
         return cls(*(read_rows(folder / f"{n}.csv") for n in ("models", "results", "history")))
+
+
+def write_judged(users: Path, lists: Path, trials: Sequence[Trial]) -> None:
+    """Every user's values and list, a row a model, split and user.
+
+    `users`: `KEY`, split, user, relevant (how many items there were to be found), and a column a
+    measure. `lists`: `KEY`, split, user, and items, best first. Users and items are row numbers of
+    `data/prepared/users.parquet` and `items.parquet`.
+    """
+    key = [(name, TYPES[name]) for name in (*KEY, "split")] + [("user", pa.int32())]
+    measures = trials[0].cell.measures
+    values = [("relevant", pa.int32()), *((str(m), pa.float64()) for m in measures)]
+    with (
+        atomic_path(users) as to_users,
+        atomic_path(lists) as to_lists,
+        pq.ParquetWriter(to_users, pa.schema(key + values), compression="zstd") as user_writer,
+        pq.ParquetWriter(
+            to_lists, pa.schema([*key, ("items", pa.list_(pa.int32()))]), compression="zstd"
+        ) as list_writer,
+    ):
+        for trial in trials:
+            for split in trial.cell.splits:
+                found = trial.cell.judged(split)
+                n = len(found.users)
+                named = trial.key | {"split": split}
+                common = [pa.array([named[c]] * n, TYPES[c]) for c in named] + [
+                    pa.array(found.users)
+                ]
+                columns = [pa.array(column) for column in found.values.T]
+                arrays = [*common, pa.array(found.relevant), *columns]
+                user_writer.write_table(pa.Table.from_arrays(arrays, schema=user_writer.schema))
+                arrays = [*common, _ragged(found.lists)]
+                list_writer.write_table(pa.Table.from_arrays(arrays, schema=list_writer.schema))
+
+
+def _ragged(lists: NDArray[np.int32]) -> pa.ListArray:
+    """(n, L) items, negative after the last of a row, as lists."""
+    shown = lists >= 0
+    offsets = np.concatenate([[0], shown.sum(1).cumsum()])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(lists[shown]))
 
 
 def headlines(dataset: Path, results: Iterable[Row]) -> dict[str, dict[str, dict[str, float]]]:
@@ -116,6 +181,6 @@ def write_rows(path: Path, rows: Sequence[Row], first: Sequence[str]) -> None:
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a file that `write_rows` wrote."""
-    options = pc.ConvertOptions(column_types=TYPES)
+    options = pc.ConvertOptions(column_types=TYPES, strings_can_be_null=True)
     rows: list[Row] = pc.read_csv(path, convert_options=options).to_pylist()
     return rows

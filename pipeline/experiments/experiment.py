@@ -1,0 +1,116 @@
+"""What may be fitted: one system, with its parameters, on the workspace's data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from model.config import Config, keys_read
+from model.controls import aggregate_in, controls_of
+from model.systems import module_of
+from pipeline.catalogue.workspace import Workspace
+from pipeline.common.device import card, resolve_device
+from pipeline.common.fingerprint import code_sha256, digest
+from pipeline.common.params import Params
+
+if TYPE_CHECKING:
+    from model.dataset import Dataset
+
+# Declarations: the values that a cell was made with are in its fingerprint one by one.
+DECLARATIONS = ("model.config", "model.systems")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a cell is made of, besides the data.
+
+    Attributes:
+        system: its name.
+        config: what the system reads, and nothing else.
+        layers, seed: None where the system does not read them.
+        device: cpu or cuda.
+        control: what is changed about the system, by `model.controls`.
+    """
+
+    system: str
+    config: Config[Any]
+    layers: int | None
+    seed: int | None
+    device: str
+    control: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        params: Params,
+        system: str,
+        layers: int | None,
+        seed: int | None,
+        control: str | None = None,
+    ) -> Experiment:
+        """By params.yaml, but for system, depth, seed and control.
+
+        A system without content may be another one: that is what is fitted then.
+        """
+        options = params.systems[system]
+        if control == "no_content" and options.without_content is not None:
+            return cls.of(params, options.without_content, layers, seed)
+        values = params.shared() | {"layers": layers, "seed": seed} | aggregate_in(control)
+        read = keys_read(options, values)
+        return cls(
+            system,
+            Config.of(options, values),
+            layers if "layers" in read else None,
+            seed if "seed" in read else None,
+            resolve_device(params.device),
+            control,
+        )
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        depth = "" if self.layers is None else f" K={self.layers}"
+        control = "" if self.control is None else f" {self.control}"
+        return self.system + control + depth + ("" if self.seed is None else f" seed {self.seed}")
+
+    def fingerprint(self, workspace: Workspace) -> str:
+        """Hexadecimal sha256 of everything that the cell depends on."""
+        hashes = workspace.hashes
+        module = module_of(self.system)
+        content = self.config.options.content
+        return digest(
+            {
+                "system": self.system,
+                "parameters": self.config.record(),
+                "seed": self.seed,
+                "control": self.control,
+                "data": {n: h for n, h in hashes.items() if n != "content" or content},
+                "code": code_sha256(module, "model.experiment", apart_from=DECLARATIONS),
+                "libraries": {"torch": version("torch")},
+                "device": [self.device, card(self.device)],
+            }
+        )
+
+    def dataset(self, workspace: Workspace) -> Dataset:
+        """What the system is given of the workspace."""
+        from model.dataset import Catalogue, Dataset
+
+        whole = workspace.dataset
+        if self.config.options.content:
+            return whole
+        return Dataset(Catalogue(whole.catalogue.train), whole.validation, whole.test)
+
+
+def grid_of(params: Params, system: str) -> list[tuple[int | None, int | None]]:
+    """(layers, seed) of the cells that a study of `system` has; None for what it does not read."""
+    read = params.systems[system].reads
+    depths: list[int | None] = [*params.study.layers] if "layers" in read else [None]
+    seeds: list[int | None] = [*params.study.seeds] if "seed" in read else [None]
+    return [(layers, seed) for layers in depths for seed in seeds]
+
+
+def controls_asked(params: Params, system: str, workspace: Workspace) -> list[str]:
+    """The controls that a study of `system` has, at the depth that validation selects."""
+    study, options = params.study, params.systems[system]
+    return controls_of(options, study.controls, study.ablations, workspace.modalities)
