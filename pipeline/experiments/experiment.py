@@ -17,6 +17,8 @@ from pipeline.common.params import Params
 if TYPE_CHECKING:
     from model.dataset import Dataset
 
+FORMAT = 2  # of a cell's file; to be raised when what stands in it changes
+
 # Declarations: the values that a cell was made with are in its fingerprint one by one.
 DECLARATIONS = ("model.config", "model.systems")
 
@@ -81,6 +83,7 @@ class Experiment:
         content = self.config.options.content
         return digest(
             {
+                "file": FORMAT,
                 "system": self.system,
                 "parameters": self.config.record(),
                 "seed": self.seed,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from model.metrics import SELECTION, Measure
 from pipeline.experiments.results import Row
 from pipeline.reporting import figures
-from pipeline.reporting.comparisons import SELECTED, drawable
-from pipeline.reporting.scores import BASELINE
+from pipeline.reporting.comparisons import drawable
+from pipeline.reporting.contrasts import DIFFERENCE
 from pipeline.reporting.table import SELECTED_BY, Column, Table, at_depth, title
 
 
@@ -24,19 +24,35 @@ class Figure:
     svg: str
 
 
-def of_gains(gains: Table | None) -> Iterator[Figure]:
-    """The gain of every system at the selected depths."""
-    if gains:
+def of_contrasts(name: str, table: Table | None, what: str) -> Iterator[Figure]:
+    """Differences with their intervals over users."""
+    if table:
         yield Figure(
-            "gains",
-            f"{SELECTED_BY} less that of {BASELINE} at the selected depths, with 95 % intervals",
-            _values(gains, SELECTED),
-            figures.differences(gains, SELECTED),
+            name,
+            f"{what}, with 95 % intervals over users",
+            _values(table, DIFFERENCE),
+            figures.differences(table, DIFFERENCE, what),
         )
 
 
-def of_comparisons(comparisons: dict[str, Table]) -> Iterator[Figure]:
-    """One figure a metric, system by system; then all of them in one. Without tables, none."""
+def of_sparsity(table: Table | None) -> Iterator[Figure]:
+    """A gain over the lengths of histories."""
+    if table:
+        column = table.columns[2]
+        yield Figure(
+            "gain-by-history",
+            f"{SELECTED_BY}, {column}, by training interactions, with 95 % intervals over users",
+            _values(table, column),
+            figures.differences(table, column, f"{SELECTED_BY}: {column}", falling=False),
+        )
+
+
+def of_comparisons(comparisons: dict[str, Table], content: Collection[str]) -> Iterator[Figure]:
+    """One figure a metric, system by system; then all of them in one. Without tables, none.
+
+    Args:
+        content: the systems that read content.
+    """
     if not comparisons:
         return
     columns = [Measure(metric, SELECTION.k) for metric in comparisons]
@@ -44,13 +60,13 @@ def of_comparisons(comparisons: dict[str, Table]) -> Iterator[Figure]:
     for table, column in reversed(list(zip(tables, columns, strict=True))):
         yield Figure(
             f"bars-{column.metric}",
-            f"{title(column)} by system, with 95 % intervals",
+            f"{title(column)} by system, with 95 % intervals over seeds; filled: with content",
             _values(table, column),
-            figures.bars(table, column),
+            figures.bars(table, column, content),
         )
     yield Figure(
         "bars-by-system",
-        f"The metrics of accuracy at {SELECTION.k}, system by system, with 95 % intervals",
+        f"Metrics at {SELECTION.k}, system by system, with 95 % intervals over seeds",
         "; ".join(_values(*each) for each in zip(tables, columns, strict=True)),
         figures.bars_by_system(tables, columns),
     )
@@ -62,7 +78,7 @@ def of_depths(layers: Table) -> Iterator[Figure]:
     if deep.rows:
         columns = (deep["system"], deep["layers"], deep[SELECTION])
         shown = "; ".join(
-            f"{system} at {at_depth(layers)} {deep.text(value)}"
+            f"{system} at {at_depth(layers)} {deep.text(value, column=SELECTION)}"
             for system, layers, value in zip(*columns, strict=True)
         )
         yield Figure(
@@ -73,11 +89,11 @@ def of_depths(layers: Table) -> Iterator[Figure]:
         )
 
 
-def of_training(curves: Table | None, alpha_curves: Table | None) -> Iterator[Figure]:
+def of_training(curves: Table | None, alpha_curves: Table | None, loss: str) -> Iterator[Figure]:
     """Losses and validation by epoch, system by system; α, depth by depth."""
     shown: dict[Column, str] = {
-        "train_loss": "Training loss (BPR)",
-        "validation_loss": "Validation loss (BPR)",
+        "train_loss": f"Training loss ({loss})",
+        "validation_loss": f"Validation loss ({loss})",
         SELECTION: f"Validation {SELECTED_BY}",
     }
     for column, name in shown.items():
@@ -97,7 +113,7 @@ def of_training(curves: Table | None, alpha_curves: Table | None) -> Iterator[Fi
         )
 
 
-def of_trained(history: list[Row]) -> Iterator[Figure]:
+def of_trained(history: list[Row], loss: str) -> Iterator[Figure]:
     """The trained model by epoch; a single epoch is no line."""
     if len(history) < 2:
         return
@@ -109,7 +125,7 @@ def of_trained(history: list[Row]) -> Iterator[Figure]:
             "The trained model: losses by epoch",
             f"Line chart. After {len(history)} epochs: "
             + ", ".join(f"{c.replace('_', ' ')} {table[c][-1]:.4f}" for c in losses),
-            figures.history(table, losses, "Loss (BPR)"),
+            figures.history(table, losses, f"Loss ({loss})"),
         )
     ndcg = str(SELECTION)
     if ndcg in table.columns:
@@ -125,8 +141,9 @@ def of_trained(history: list[Row]) -> Iterator[Figure]:
 
 def _values(table: Table, column: Column) -> str:
     """A chart's values in words."""
-    values = zip(table["system"], table[column], strict=True)
-    return f"{column}: " + ", ".join(f"{system} {table.text(value)}" for system, value in values)
+    values = zip(table[table.columns[0]], table[column], strict=True)
+    shown = (f"{name} {table.text(value, column=column)}" for name, value in values)
+    return f"{column}: " + ", ".join(shown)
 
 
 def _ends(table: Table, column: Column) -> str:

@@ -1,8 +1,11 @@
 """Tables that describe what a run was made from: catalogue, modalities, failures, parameters."""
 
+import sys
 from collections.abc import Iterable
+from importlib.metadata import version
 from typing import Any
 
+from pipeline.common.params import Params
 from pipeline.reporting.table import Table
 
 
@@ -79,18 +82,41 @@ def remarks_table(remarks: list[dict[str, str]]) -> Table:
     return Table("remarks", "Items that are damaged, decoded as far as that goes", columns, rows)
 
 
-def parameters_table(parameters: dict[str, Any]) -> Table:
-    """Everything in params.yaml, a row a key."""
+def parameters_table(parameters: dict[str, Any], systems: Iterable[str]) -> Table:
+    """What params.yaml says, a row a key; of the systems' own, those of `systems`."""
 
     def flat(value: Any, key: str) -> Iterable[tuple[str, str]]:
         if isinstance(value, dict):
             for name, inner in value.items():
                 yield from flat(inner, f"{key}.{name}" if key else str(name))
         elif isinstance(value, list):
-            yield key, " ".join(map(str, value))
+            yield key, " ".join(map(str, value)) or "[]"
         else:
             words = {True: "true", False: "false", None: "null"}  # as YAML has them
             yield key, words[value] if isinstance(value, bool | None) else str(value)
 
-    rows = tuple(flat(parameters, ""))
+    others = {f"systems.{name}" for name in parameters["systems"]} - {
+        f"systems.{name}" for name in systems
+    }
+    rows = tuple(
+        (key, value)
+        for key, value in flat(parameters, "")
+        if ".".join(key.split(".")[:2]) not in others
+    )
     return Table("parameters", "The parameters of this run", ("parameter", "value"), rows)
+
+
+def loss_of(params: Params) -> str:
+    """The ranking loss, as figures name it."""
+    return {"bpr": "BPR", "softmax": "sampled softmax"}[params.train.loss]
+
+
+LIBRARIES = ("torch", "transformers", "sentence-transformers", "torchvision", "torchaudio", "numpy",
+             "pyarrow", "dvc")  # fmt: skip
+
+
+def environment_table() -> Table:
+    """What ran: Python and the libraries that numbers depend on."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    rows = (("python", python), *((name, version(name)) for name in LIBRARIES))
+    return Table("environment", "The environment", ("what", "version"), rows)

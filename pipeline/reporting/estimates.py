@@ -26,6 +26,20 @@ class Estimate:
         return self.mean + (self.half or 0)
 
 
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % interval, which need not lie evenly about it."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def half(self) -> float:
+        """Half of its width."""
+        return (self.high - self.low) / 2
+
+
 def estimate(values: Sequence[float]) -> Estimate:
     """The mean and t-interval of independent values."""
     n = len(values)

@@ -18,7 +18,6 @@ from matplotlib.ticker import MaxNLocator
 
 from model.metrics import Measure
 from pipeline.reporting.estimates import Estimate
-from pipeline.reporting.scores import BASELINE
 from pipeline.reporting.svg import (
     INK,
     LINES,
@@ -32,7 +31,7 @@ from pipeline.reporting.svg import (
     styled,
     svg_of,
 )  # fmt: skip
-from pipeline.reporting.table import SELECTED_BY, Column, Table, at_depth, title
+from pipeline.reporting.table import Column, Table, at_depth, title
 
 LONGEST = 14  # letters in a line of a panel's title
 CONTEXT_POINTS = 40  # of a line that only stands behind others
@@ -46,7 +45,7 @@ def bars(table: Table, column: Measure, content: Collection[str] | None = None) 
         content: the systems whose bars are filled, because they read content; None fills all.
     """
     figure, axes = _rows(table, column)
-    for y, (system, value) in enumerate(_falling(table, column)):
+    for y, (system, value) in enumerate(_named(table, column, True)):
         filled = content is None or system in content
         axes.barh(
             y, value.mean, 0.66, xerr=value.half, ecolor=INK, linewidth=1.2,
@@ -63,14 +62,15 @@ def bars(table: Table, column: Measure, content: Collection[str] | None = None) 
 
 
 @styled
-def differences(table: Table, column: Column, label: str | None = None) -> str:
-    """Each row's difference as a point with its interval, the highest first; zero is marked.
+def differences(table: Table, column: Column, label: str, *, falling: bool = True) -> str:
+    """Each row's difference as a point with its interval; zero is marked.
 
     Args:
-        label: what the differences are of; None: those of systems to the baseline.
+        label: what the differences are of.
+        falling: whether the highest comes first; else the table's order is kept.
     """
-    figure, axes = _rows(table, column)
-    for y, (_, value) in enumerate(_falling(table, column)):
+    figure, axes = _rows(table, column, falling)
+    for y, (_, value) in enumerate(_named(table, column, falling)):
         clear = value.half is not None and (value.low > 0 or value.high < 0)
         reach = [[value.mean - value.low], [value.high - value.mean]]
         axes.errorbar(
@@ -79,7 +79,6 @@ def differences(table: Table, column: Column, label: str | None = None) -> str:
             elinewidth=1.8, capsize=3,
         )  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1)
-    label = label or f"difference of {SELECTED_BY} to {BASELINE}"
     figure.supxlabel(f"{label}\nfilled: the interval excludes 0", fontsize=TEXT * PX)
     return svg_of(figure)
 
@@ -98,7 +97,7 @@ def bars_by_system(tables: Sequence[Table], columns: Sequence[Measure]) -> str:
                 y, value.mean, 0.7, xerr=value.half, ecolor=INK, linewidth=0,
                 color=PALETTE[y % len(PALETTE)], error_kw={"elinewidth": 1},
             )  # fmt: skip
-            shown = table.text(value, interval=False)
+            shown = table.text(value, column=columns[y], interval=False)
             axes.text(value.high + 0.04 * highest, y, shown, va="center")
         _name(axes, system)
         axes.set_yticks(range(len(metrics)), metrics)
@@ -161,28 +160,26 @@ def history(table: Table, columns: Sequence[str], name: str) -> str:
     return svg_of(figure)
 
 
-def _rows(table: Table, column: Column) -> tuple[Figure, Axes]:
-    """A row a name, the highest first: the name to the left, its value to the right."""
-    falling = _falling(table, column)
-    figure = canvas(NARROW, 66 + 21 * len(falling))
+def _rows(table: Table, column: Column, falling: bool = True) -> tuple[Figure, Axes]:
+    """A row a name: the name to the left, its value to the right."""
+    rows = _named(table, column, falling)
+    figure = canvas(NARROW, 66 + 21 * len(rows))
     axes = figure.add_subplot()
-    axes.set_yticks(range(len(falling)), [str(name) for name, _ in falling])
-    axes.set_ylim(len(falling) - 0.4, -0.6)
+    axes.set_yticks(range(len(rows)), [str(name) for name, _ in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    for y, (_, value) in enumerate(falling):
-        axes.text(
-            1.02, y, table.text(value, interval=False), transform=axes.get_yaxis_transform(),
-            va="center",
-        )  # fmt: skip
+    for y, (_, value) in enumerate(rows):
+        shown = table.text(value, column=column, interval=False)
+        axes.text(1.02, y, shown, transform=axes.get_yaxis_transform(), va="center")
     return figure, axes
 
 
-def _falling(table: Table, column: Column) -> list[tuple[str, Estimate]]:
-    """(first column, value), the highest first; equal ones stay in the table's order."""
-    pairs = zip(table[table.columns[0]], table[column], strict=True)
-    return sorted(pairs, key=lambda pair: -pair[1].mean)
+def _named(table: Table, column: Column, falling: bool) -> list[tuple[str, Estimate]]:
+    """(first column, value), the highest first if `falling`; equal ones keep the table's order."""
+    pairs = list(zip(table[table.columns[0]], table[column], strict=True))
+    return sorted(pairs, key=lambda pair: -pair[1].mean) if falling else pairs
 
 
 def _panels(count: int, height: float, width: float | None = None) -> tuple[Figure, list[Axes]]:

@@ -1,123 +1,208 @@
-"""Sentences that follow from the tables, each with its figures."""
+"""Sentences that follow from the tables, each with the test and the figures it rests on."""
 
-from collections.abc import Iterator
-from statistics import fmean
+from __future__ import annotations
 
-from pipeline.reporting.comparisons import SELECTED
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+import numpy as np
+
+from pipeline.evidence.significance import compare
+from pipeline.reporting.contrasts import LEVEL, Contrast, Evidence, by_system
 from pipeline.reporting.descriptions import is_random
-from pipeline.reporting.estimates import Estimate
 from pipeline.reporting.inputs import Inputs
-from pipeline.reporting.scores import BASELINE, Scores
+from pipeline.reporting.questions import OTHERS, Questions
+from pipeline.reporting.scores import BASELINE, Setting
 from pipeline.reporting.table import SELECTED_BY, Table, at_depth
 
 
 def findings(
-    inputs: Inputs,
-    scores: Scores,
-    selected: dict[str, int | None],
-    gains: Table | None,
-    alpha: Table | None,
+    inputs: Inputs, evidence: Evidence | None, questions: Questions | None, alpha: Table | None
 ) -> list[str]:
     """What the report says first."""
-    with_content = gains and gains.where(
-        "system", *(system for system in gains["system"] if inputs.reads_content(system))
-    )
-    if not selected:
-        return [
-            "The catalogue has neither test nor validation interactions: nothing was evaluated.",
-            *_caveats(inputs),
-        ]
+    if evidence is None or questions is None:
+        nothing = (
+            "The catalogue has neither test nor validation interactions: nothing was evaluated."
+        )
+        return [nothing, *_caveats(inputs)]
     return [
-        *_does_content_help(scores, selected, with_content),
-        *_who_gains(gains),
-        *_depth_and_gain(with_content),
-        *_balance(alpha, selected),
+        *_what_to_use(evidence, questions),
+        *_does_content_help(inputs, questions),
+        *_which_architecture(inputs, questions),
+        *_against_baselines(inputs, questions),
+        *_magnitude(questions),
+        *_depth(inputs, evidence),
+        *_balance(alpha, evidence),
+        *_undecided(evidence, questions),
         *_caveats(inputs),
     ]
 
 
-def _does_content_help(
-    scores: Scores, selected: dict[str, int | None], gains: Table | None
-) -> Iterator[str]:
-    if not gains:
-        yield f"There is nothing to compare: the study needs `{BASELINE}` and another system."
-    elif gains.rows and scores.validated:
-
-        def mean(system: str, split: str) -> float:
-            found = scores.estimate(system, selected[system], split=split)
-            return found.mean if found else float("-inf")
-
-        best = max(gains["system"], key=lambda system: mean(system, "validation"))
-        (gain,) = gains.where("system", best)[SELECTED]
-        yield (
-            f"Of the systems with content, validation prefers {_called(best, selected[best])}. "
-            f"Its {scores.split} {SELECTED_BY} is {mean(best, scores.split):.4f}, that of "
-            f"{_called(BASELINE, selected[BASELINE])} {mean(BASELINE, scores.split):.4f}: "
-            f"a difference of {_signed(gain)}, so content {_verdict(gain)}."
-        )
-
-
-def _who_gains(gains: Table | None) -> Iterator[str]:
-    if not gains:
+def _what_to_use(evidence: Evidence, questions: Questions) -> Iterator[str]:
+    chosen, scores = questions.preferred, evidence.scores
+    if chosen is None:
+        yield "Without a validation split nothing is selected, so no system is recommended."
         return
-    compared = list(zip(gains["system"], gains[SELECTED], strict=True))
-    for verdict, side in (("helps", "above"), ("hurts", "below")):
-        names = [f"`{s}` ({_signed(g)})" for s, g in compared if _verdict(g).startswith(verdict)]
-        if names:
-            yield f"Intervals that lie wholly {side} `{BASELINE}`: {', '.join(names)}."
+    depth = "" if chosen.layers is None else f" -S layers={chosen.layers}"
+    validation = scores.estimate(chosen.system, chosen.layers, split="validation")
+    assert validation is not None  # it was chosen by that
+    values = {
+        s: float(evidence.judgements.values(one).mean()) for s, one in evidence.selected.items()
+    }
+    place = 1 + sum(value > values[chosen.system] for value in values.values())
     yield (
-        "An interval covers the seeds (initialisation, negatives, projections), not the choice of "
-        "users or of this split, and is not corrected for the number of systems."
+        f"What to use: {called(chosen)}, which validation prefers of {len(values)} systems "
+        f"(validation {SELECTED_BY} {validation.mean:.4f}): "
+        f"`dvc exp run -S fusion={chosen.system}{depth}`. "
+        f"Its {scores.split} {SELECTED_BY} is {values[chosen.system]:.4f}, "
+        + ("the highest." if place == 1 else f"number {place} of {len(values)}.")
     )
 
 
-def _verdict(gain: Estimate) -> str:
-    if gain.half is None:
-        return "cannot be judged: one seed gives no interval"
-    if gain.low > 0:
-        return "helps here: the interval lies above zero"
-    if gain.high < 0:
-        return "hurts here: the interval lies below zero"
-    return "makes no difference that these seeds can show: the interval includes zero"
-
-
-def _signed(gain: Estimate) -> str:
-    shown = f"{gain.mean:+.4f}"
-    if gain.half is not None:
-        shown += f", 95 % interval [{gain.low:+.4f}, {gain.high:+.4f}]"
-    return shown.replace("-", "−")
-
-
-def _called(system: str, layers: int | None) -> str:
-    return f"`{system}`" + (f" ({at_depth(layers)})" if layers is not None else "")
-
-
-def _depth_and_gain(gains: Table | None) -> Iterator[str]:
-    if not gains:
-        return
-    means = {
-        str(column): fmean(gain.mean for gain in present)
-        for column in gains.columns[2:]
-        if (present := [gain for gain in gains[column] if gain is not None])
-    }
-    if len(means) > 1:
-        first, last = list(means)[0], list(means)[-1]
-        taken = means[last] < means[first]
+def _does_content_help(inputs: Inputs, questions: Questions) -> Iterator[str]:
+    base = [c for c in questions.baseline if inputs.reads_content(c.setting.system)]
+    if not base or questions.content is None:
         yield (
-            f"At equal depth the systems with content gain {means[first]:+.4f} on average at "
-            f"{first} and {means[last]:+.4f} at {last}: propagation "
-            f"{'takes over part of what content gives' if taken else 'adds to content'}."
-        ).replace("-", "−")
+            "Does content help (RQ1)? The study does not say: that needs "
+            f"`{BASELINE}`, a system with content, and a validation split."
+        )
+        return
+    text = f"Does content help (RQ1)? Against `{BASELINE}`: {_tally(base)}."
+    if not questions.placebo:
+        yield (
+            f"{text} Whether a gain is content cannot be told: "
+            "no placebo was studied (`study.controls`)."
+        )
+        return
+    text += (
+        " Against a placebo, the same content shuffled among the items: "
+        f"{_tally(questions.placebo)}."
+    )
+    name = questions.content.system
+    of_base, of_placebo = by_system(base).get(name), by_system(questions.placebo).get(name)
+    if of_base and of_placebo:
+        told = of_base.verdict, of_placebo.verdict
+        yield f"{text} So of `{name}`, the best with content on validation: {_conclusion(*told)}."
+    else:
+        yield text
 
 
-def _balance(alpha: Table | None, selected: dict[str, int | None]) -> Iterator[str]:
-    if alpha:
-        for system, layers, value in alpha.rows:
-            if layers == selected[system]:
-                yield (
-                    f"{_called(system, layers)} ends at α = {alpha.text(value)}: "
-                    f"{100 * value.mean:.0f} % of the weight on the collaborative embedding."
-                )
+def _conclusion(base: str, placebo: str) -> str:
+    match base, placebo:
+        case ("limited", _) | (_, "limited"):
+            return "nothing is said, since a fit ended at its limit of epochs"
+        case "higher", "higher":
+            return "it gains, and what it gains is content"
+        case "higher", _:
+            return f"it gains over `{BASELINE}`, but not over its placebo: that gain is not content"
+        case "lower", "higher":
+            return f"its content is worth something, but it is worse than `{BASELINE}`"
+        case "lower", _:
+            return f"it is worse than `{BASELINE}`"
+        case _, "higher":
+            return (
+                "its content is worth something, but whether that is more than "
+                f"`{BASELINE}` has without any, these users do not tell"
+            )
+        case _:
+            return "no gain by content that these users and seeds can show"
+
+
+def _which_architecture(inputs: Inputs, questions: Questions) -> Iterator[str]:
+    rivals = [
+        c
+        for c in questions.rivals
+        if inputs.reads_content(c.setting.system) and c.setting.system not in OTHERS
+    ]
+    if rivals and questions.content:
+        yield (
+            "Which architecture is best (RQ2)? Validation prefers "
+            f"{called(questions.content)}; less it, on test users: {_tally(rivals)}."
+        )
+
+
+def _against_baselines(inputs: Inputs, questions: Questions) -> Iterator[str]:
+    rivals = [
+        c
+        for c in questions.rivals
+        if not inputs.reads_content(c.setting.system) or c.setting.system in OTHERS
+    ]
+    if rivals and questions.content:
+        yield (
+            f"And against baselines and closed forms (RQ3)? Less {called(questions.content)}: "
+            f"{_tally(rivals)}."
+        )
+
+
+def _magnitude(questions: Questions) -> Iterator[str]:
+    if questions.unit_length:
+        yield (
+            "Is it direction or length? Less themselves with items as long as their collaborative "
+            f"embeddings, so that content can only turn them: {_tally(questions.unit_length)}."
+        )
+
+
+def _depth(inputs: Inputs, evidence: Evidence) -> Iterator[str]:
+    """Whether content gives more at the least depth than at the greatest: one test."""
+    base = [k for k in evidence.scores.depths.get(BASELINE, ()) if k is not None]
+    systems = [
+        s
+        for s, depths in evidence.scores.depths.items()
+        if inputs.reads_content(s) and {*base} <= {*depths}
+    ]
+    if len(base) < 2 or not systems:
+        return
+    ends = min(base), max(base)
+    settings = [Setting(s, k) for s in (BASELINE, *systems) for k in ends]
+    if any(map(evidence.limited, settings)):
+        return
+    values = evidence.judgements.values
+    first, last = (
+        np.mean([values(Setting(s, k)) - values(Setting(BASELINE, k)) for s in systems], axis=0)
+        for k in ends
+    )
+    (found,) = compare((first - last)[:, None])
+    if found.sign_flip >= LEVEL:
+        told = "depth makes no difference to it that these users can show"
+    elif found.difference > 0:
+        told = "propagation takes over part of what content gives"
+    else:
+        told = "propagation adds to what content gives"
+    yield (
+        f"At equal depth the {len(systems)} systems with content and depth differ from "
+        f"`{BASELINE}` by {_signed(float(first.mean()))} on average at {at_depth(ends[0])} and by "
+        f"{_signed(float(last.mean()))} at {at_depth(ends[1])} (p {_p(found.sign_flip)}): {told}."
+    )
+
+
+def _balance(alpha: Table | None, evidence: Evidence) -> Iterator[str]:
+    for system, layers, value in alpha.rows if alpha else ():
+        setting = Setting(system, layers)
+        if evidence.selected.get(system) == setting and not evidence.limited(setting):
+            yield (
+                f"{called(setting)} ends at α = {value.mean:.4f}: {100 * value.mean:.0f} % of the "
+                "weight on the collaborative embedding."
+            )
+
+
+def _undecided(evidence: Evidence, questions: Questions) -> Iterator[str]:
+    if limited := [s for s in evidence.selected.values() if evidence.limited(s)]:
+        yield (
+            f"At the limit of epochs: {', '.join(map(called, limited))}. They may still have "
+            "improved, so nothing is concluded from them; raise `train.epochs`."
+        )
+    if questions.rivals:
+        half = median(c.difference.half for c in questions.rivals)
+        yield (
+            f"What these data cannot decide: with {questions.rivals[0].users.users:,} users, a "
+            f"difference of {SELECTED_BY} below about {half:.4f} is within chance (half of the "
+            "median 95 % interval over users)."
+        )
+    yield (
+        "A verdict takes two things: the sign-flip test over users, each the mean over seeds, "
+        f"Holm-corrected over its family at {LEVEL}, and an interval over seeds that excludes "
+        "zero. Neither covers another split of these data, nor another catalogue."
+    )
 
 
 def _caveats(inputs: Inputs) -> Iterator[str]:
@@ -132,3 +217,36 @@ def _caveats(inputs: Inputs) -> Iterator[str]:
             f"The encoders of {', '.join(random)} have random weights, not pretrained ones: their "
             "vectors hold little of what an item shows."
         )
+
+
+def called(setting: Setting) -> str:
+    """A system and its depth in a sentence."""
+    depth = "" if setting.layers is None else f" ({at_depth(setting.layers)})"
+    return f"`{setting.system}`{depth}"
+
+
+def _tally(contrasts: Sequence[Contrast]) -> str:
+    """Who is higher, who lower, and of whom that is not known."""
+    parts = []
+    for verdict in ("higher", "lower"):
+        if found := [c for c in contrasts if c.verdict == verdict]:
+            shown = ", ".join(
+                f"`{c.setting.system}` ({_signed(c.users.difference)}, p {_p(c.users.adjusted)})"
+                for c in sorted(found, key=lambda c: -abs(c.users.difference))
+            )
+            parts.append(f"{verdict} {shown}")
+    for verdict, words in {"undecided": "not told apart", "limited": "at the limit"}.items():
+        if found := [c for c in contrasts if c.verdict == verdict]:
+            shown = ", ".join(
+                f"`{c.setting.system}` ({_signed(c.users.difference)})" for c in found
+            )
+            parts.append(f"{words} {shown}")
+    return "; ".join(parts)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}".replace("-", "−")
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

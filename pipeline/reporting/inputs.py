@@ -1,10 +1,34 @@
 """Everything that a report is made from."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.common.params import Params
 from pipeline.experiments.results import Row, Study
+from pipeline.reporting.slicing import Relations
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Some items' vectors, to be drawn as a map.
+
+    Attributes:
+        name: of what made them.
+        items: their ids.
+        labels: what they are about, such as a genre; None where the catalogue does not say.
+        vectors: (n, d).
+    """
+
+    name: str
+    items: list[str]
+    labels: list[str | None] | None
+    vectors: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -19,8 +43,12 @@ class Inputs:
         failures: modality, item_id, source and reason of what could not be encoded.
         remarks: modality, item_id, source and remark of what is damaged and was decoded in part.
         study: the numbers of all systems of the study.
+        folders: system → the folder of its study, where every user's values and lists are.
+        relations: who interacted with what, and what the items have.
         results: the trained model's numbers: split, metric, k, value.
         history: its history, a row an epoch.
+        trained: the file of the trained model, and that of its users' values.
+        vectors: what is drawn as maps: each modality's, and the trained model's items.
     """
 
     params: Params
@@ -30,8 +58,12 @@ class Inputs:
     failures: list[dict[str, str]]
     remarks: list[dict[str, str]]
     study: Study
+    folders: dict[str, Path]
+    relations: Relations
     results: list[Row]
     history: list[Row]
+    trained: tuple[Path, Path]
+    vectors: list[Vectors]
 
     def reads_content(self, system: str) -> bool:
         """Whether `system` reads the items' modalities."""

@@ -1,16 +1,21 @@
 """The report as pages: its content set into the templates of `templates/`."""
 
+from __future__ import annotations
+
 import re
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.reporting.captions import Figure
-from pipeline.reporting.sections import Report
 from pipeline.reporting.svg import NARROW, inline, width_of
 from pipeline.reporting.table import Table
+
+if TYPE_CHECKING:
+    from pipeline.reporting.sections import Report
 
 TEMPLATES = Path(__file__).parent / "templates"
 SENTENCE = 24  # characters: a longer text in a cell is no number or name
@@ -19,7 +24,12 @@ PRINTED = 24  # columns, which fit on paper
 
 
 def render(report: Report, template: str) -> str:
-    """One page, by the template of that name."""
+    """A report as one page, by the template of that name; its tables link to their files."""
+    return fill(template, report=report, linked={table.name for table in report.files})
+
+
+def fill(template: str, **values: Any) -> str:
+    """A template with values set in; those of HTML are escaped."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=template.endswith(".html.j2"),
@@ -30,11 +40,11 @@ def render(report: Report, template: str) -> str:
     )
     environment.filters |= {
         "inline": _inline, "code": _code, "cell": _cell, "slug": _slug, "wide": _wide,
-        "prose": _prose, "file_names": _file_names,
+        "prose": _prose,
     }  # fmt: skip
     environment.tests |= {"wide": _wide}
     environment.globals |= {"few": FEW, "printed": PRINTED}
-    return environment.get_template(template).render(report=report)
+    return environment.get_template(template).render({"linked": set()} | values)
 
 
 def _inline(figure: Figure) -> Markup:
@@ -66,8 +76,3 @@ def _prose(table: Table) -> bool:
     return len(table.columns) > FEW and any(
         isinstance(value, str) and len(value) > SENTENCE for value in cells
     )
-
-
-def _file_names(report: Report) -> set[str]:
-    """The names of the tables that are files too."""
-    return {table.name for table in report.files}

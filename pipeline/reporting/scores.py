@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
-from model.metrics import SELECTION, Measure
+from model.metrics import KS, SELECTION, Measure
 from pipeline.experiments.results import Row
+from pipeline.experiments.selection import selected_depth
 from pipeline.reporting.estimates import Estimate, estimate
 
 BASELINE = "none"
 """What gains are counted from."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A system at one depth, under a control or none."""
+
+    system: str
+    layers: int | None
+    control: str | None = None
+
+    def under(self, control: str) -> Setting:
+        """The same with one thing changed."""
+        return Setting(self.system, self.layers, control)
+
+
+_Key = tuple[str, str | None, int | None, str, Measure]
 
 
 class Scores:
@@ -21,20 +40,30 @@ class Scores:
     Attributes:
         depths: system → its depths, both in the order of the study; a system that reads no
             `layers` has the depth None.
+        controls: system → the controls that it was studied under.
+        ks: the cut-offs that the catalogue allows.
         split: the one that is compared: test, or validation where the data have no test split.
     """
 
     def __init__(self, results: Iterable[Row]) -> None:
-        self._values: dict[tuple[str, int | None, str, Measure], dict[int | None, float]] = {}
+        self._values: dict[_Key, dict[int | None, float]] = {}
         self.depths: dict[str, list[int | None]] = {}
+        self.controls: dict[str, list[str]] = {}
         for row in results:
-            system, layers, measure = row["system"], row["layers"], Measure(row["metric"], row["k"])
-            by_seed = self._values.setdefault((system, layers, row["split"], measure), {})
+            system, control, layers = row["system"], row["control"], row["layers"]
+            measure = Measure(row["metric"], row["k"])
+            by_seed = self._values.setdefault((system, control, layers, row["split"], measure), {})
             by_seed[row["seed"]] = row["value"]
-            depths = self.depths.setdefault(system, [])
-            if layers not in depths:
-                depths.append(layers)
-        splits = {split for _, _, split, _ in self._values}
+            found: list[Any]
+            if control is None:
+                found, one = self.depths.setdefault(system, []), layers
+            else:
+                found, one = self.controls.setdefault(system, []), control
+            if one not in found:
+                found.append(one)
+        splits = {split for _, _, _, split, _ in self._values}
+        ks = {measure.k for _, _, _, _, measure in self._values}
+        self.ks = tuple(k for k in KS if k in ks)
         self.split = "test" if "test" in splits else "validation"
         self.validated = "validation" in splits
 
@@ -44,12 +73,13 @@ class Scores:
         layers: int | None,
         measure: Measure = SELECTION,
         split: str | None = None,
+        control: str | None = None,
     ) -> dict[int | None, float]:
         """The values by seed, on the compared split unless another is named.
 
         A system that reads no seed has one value, under None; what was not studied has none.
         """
-        return self._values.get((system, layers, split or self.split, measure), {})
+        return self._values.get((system, control, layers, split or self.split, measure), {})
 
     def estimate(
         self,
@@ -57,41 +87,33 @@ class Scores:
         layers: int | None,
         measure: Measure = SELECTION,
         split: str | None = None,
+        control: str | None = None,
     ) -> Estimate | None:
         """Their mean and interval, or None where there is no value."""
-        values = self.by_seed(system, layers, measure, split)
+        values = self.by_seed(system, layers, measure, split, control)
         return estimate(list(values.values())) if values else None
 
-    def gain(self, system: str, layers: int | None, base_layers: int | None) -> Estimate | None:
-        """NDCG@10 less that of `BASELINE`, paired by seed; None where there is no pair.
+    def paired(self, mine: Setting, other: Setting) -> Estimate | None:
+        """NDCG@10 of one less that of another, paired by seed; None where there is no pair.
 
         A value without a seed is paired with every seed of the other side.
         """
-        mine, base = self.by_seed(system, layers), self.by_seed(BASELINE, base_layers)
-        if None in mine:
-            mine = dict.fromkeys(base, mine[None])
-        if None in base:
-            base = dict.fromkeys(mine, base[None])
-        pairs = [value - base[seed] for seed, value in mine.items() if seed in base]
+        a, b = (self.by_seed(s.system, s.layers, control=s.control) for s in (mine, other))
+        if None in a:
+            a = dict.fromkeys(b, a[None])
+        if None in b:
+            b = dict.fromkeys(a, b[None])
+        pairs = [value - b[seed] for seed, value in a.items() if seed in b]
         return estimate(pairs) if pairs else None
 
-    def select(self, default: int) -> dict[str, int | None]:
-        """Each system's depth with the highest mean validation NDCG@10, the smaller one if tied.
-
-        Without a validation split nothing can be selected: `default`, or a system's smallest depth
-        if it was not fitted with `default`. A system that reads no depth has None.
-        """
-        return {system: self._select(system, default) for system in self.depths}
-
-    def _select(self, system: str, default: int) -> int | None:
-        depths = sorted(k for k in self.depths[system] if k is not None)
-        if not depths:
-            return None
-        if not self.validated:
-            return default if default in depths else depths[0]
-
-        def validation(layers: int) -> float:
-            found = self.estimate(system, layers, split="validation")
-            return found.mean if found else float("-inf")
-
-        return max(depths, key=validation)  # the first of equals, so the smaller one
+    def selected(self) -> dict[str, int | None]:
+        """Each system's depth by `selected_depth`."""
+        return {
+            system: selected_depth(
+                {
+                    layers: list(self.by_seed(system, layers, split="validation").values())
+                    for layers in depths
+                }
+            )
+            for system, depths in self.depths.items()
+        }

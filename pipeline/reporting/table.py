@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from model.metrics import METRICS, SELECTION, Measure
-from pipeline.reporting.estimates import Estimate
+from pipeline.reporting.estimates import Estimate, Interval
 
 Column = str | Measure
 
@@ -36,9 +36,10 @@ class Table:
         caption: one sentence for the reader.
         columns: their names; measures are grouped by metric on the page.
         rows: one value a column: text, number, `Estimate`, or None.
-        compared: the columns whose highest value is set in bold.
-        decimals: how many a number has on the page; files hold them in full.
-        signed: whether the page shows a plus sign.
+        bold: (row, column) of the cells that are set in bold; the caption says why.
+        decimals: how many a number has on the page, where its metric says nothing else; files hold
+            all of them.
+        signed: the columns that show a plus sign on the page.
         intervals: whether the page shows the half-widths too.
     """
 
@@ -46,9 +47,9 @@ class Table:
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Any, ...], ...]
-    compared: tuple[Column, ...] = ()
+    bold: frozenset[tuple[int, int]] = frozenset()
     decimals: int = 4
-    signed: bool = False
+    signed: frozenset[Column] = frozenset()
     intervals: bool = True
 
     def __getitem__(self, column: Column) -> list[Any]:
@@ -60,6 +61,12 @@ class Table:
         """The rows in which `column` holds one of `values`."""
         index = self.columns.index(column)
         return replace(self, rows=tuple(row for row in self.rows if row[index] in values))
+
+    def only(self, *columns: Column) -> Table:
+        """Those columns alone, in that order."""
+        at = [self.columns.index(column) for column in columns]
+        rows = tuple(tuple(row[i] for i in at) for row in self.rows)
+        return replace(self, columns=columns, rows=rows)
 
     def without(self, column: Column) -> Table:
         """All columns but one."""
@@ -99,21 +106,16 @@ class Table:
             for column in self.columns
         ]
 
-    @property
-    def bold(self) -> set[tuple[int, int]]:
-        """(row, column) of the highest values of the compared columns, all that look equal."""
-        cells = set()
-        for column in self.compared:
-            values = [value for value in self[column] if value is not None]
-            if len(values) > 1:
-                best = self.text(max(values, key=_number), interval=False)
-                index = self.columns.index(column)
-                shown = [self.text(value, interval=False) for value in self[column]]
-                cells |= {(row, index) for row, text in enumerate(shown) if text == best}
-        return cells
+    def text(self, value: Any, *, column: Column = "", interval: bool = True) -> str:
+        """`value` of a column as the page shows it."""
+        decimals = self.decimals
+        if isinstance(column, Measure):
+            decimals = min(decimals, METRICS[column.metric].decimals)
 
-    def text(self, value: Any, *, interval: bool = True) -> str:
-        """`value` as the page shows it."""
+        def number(x: float) -> str:
+            sign = "+" if column in self.signed else ""
+            return f"{x:{sign}.{decimals}f}".replace("-", "−")
+
         match value:
             case None:
                 return "–"
@@ -122,28 +124,37 @@ class Table:
             case int():
                 return f"{value:,}"
             case float():
-                sign = "+" if self.signed else ""
-                return f"{value:{sign}.{self.decimals}f}".replace("-", "−")
+                return number(value)
             case Estimate():
-                shown = self.text(value.mean)
+                shown = number(value.mean)
                 if interval and self.intervals and value.half is not None:
-                    shown += f" ± {value.half:.{self.decimals}f}"
+                    shown += f" ± {value.half:.{decimals}f}"
+                return shown
+            case Interval():
+                shown = number(value.mean)
+                if interval and self.intervals:
+                    shown += f" [{number(value.low)}, {number(value.high)}]"
                 return shown
             case _:
                 return str(value)
 
+    def cells(self, row: tuple[Any, ...], *, interval: bool = True) -> list[str]:
+        """A row as the page shows it."""
+        pairs = zip(row, self.columns, strict=True)
+        return [self.text(value, column=column, interval=interval) for value, column in pairs]
+
     def to_arrow(self) -> pa.Table:
-        """The columns; an estimate makes two, its mean and its half-width."""
+        """The columns; an estimate makes two, its mean and its half-width, an interval three."""
         arrays: dict[str, list[Any]] = {}
         for column in self.columns:
             values = self[column]
-            if any(isinstance(value, Estimate) for value in values):
+            if any(isinstance(value, Interval) for value in values):
+                arrays[f"{column}"] = [value and value.mean for value in values]
+                arrays[f"{column} low"] = [value and value.low for value in values]
+                arrays[f"{column} high"] = [value and value.high for value in values]
+            elif any(isinstance(value, Estimate) for value in values):
                 arrays[f"{column}"] = [value and value.mean for value in values]
                 arrays[f"{column} ±"] = [value and value.half for value in values]
             else:
                 arrays[f"{column}"] = values
         return pa.table({n: pa.array(v, from_pandas=False) for n, v in arrays.items()})
-
-
-def _number(value: Any) -> float:
-    return float(value.mean if isinstance(value, Estimate) else value)

@@ -1,0 +1,65 @@
+"""`reports/model-card.md`: what the trained model is, was made from, and is good for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from safetensors import safe_open
+
+from model.metrics import METRICS, Measure
+from pipeline.evidence.significance import compare
+from pipeline.experiments.results import HEADLINES
+from pipeline.reporting.descriptions import is_random, modalities_table
+from pipeline.reporting.estimates import Interval
+from pipeline.reporting.inputs import Inputs
+from pipeline.reporting.pages import fill
+from pipeline.reporting.table import Table, title
+
+
+def model_card(inputs: Inputs) -> str:
+    """The card, in Markdown (Mitchell et al., 2019)."""
+    model, users = inputs.trained
+    with safe_open(model, framework="numpy") as file:
+        described = json.loads(file.metadata()["recommender"])
+    return fill(
+        "model-card.md.j2",
+        model=described,
+        path=model,
+        sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
+        summary=inputs.summary,
+        random=[m for m, metadata in inputs.embeddings.items() if is_random(metadata)],
+        read=[m for m in described["modalities"]],
+        modalities=modalities_table(inputs.summary, inputs.embeddings, inputs.failures),
+        metrics=metrics_table(users),
+        parameters=Table(
+            "parameters",
+            "The parameters that it reads",
+            ("parameter", "value"),
+            tuple((key, _shown(value)) for key, value in described["parameters"].items()),
+        ),
+    )
+
+
+def metrics_table(users: Any) -> Table:
+    """The headline metrics of every split, with BCa intervals over its users."""
+    table = pq.read_table(users)
+    splits, rows = table["split"].to_numpy(zero_copy_only=False), []
+    for split, metrics in HEADLINES.items():
+        mine = splits == split
+        if not mine.any():
+            continue
+        measures = [Measure(metric, 10) for metric in METRICS if metric in metrics]
+        values = np.stack([table[str(m)].to_numpy()[mine] for m in measures], axis=1)
+        for measure, found in zip(measures, compare(values), strict=True):
+            interval = Interval(found.difference, found.low, found.high)
+            rows.append((split, title(measure), interval, found.users))
+    caption = "Metrics, with 95 % intervals over users (BCa bootstrap) for this one seed"
+    return Table("card", caption, ("split", "metric", "value", "users"), tuple(rows))
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) or "[]" if isinstance(value, list) else str(value)

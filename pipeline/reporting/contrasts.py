@@ -1,0 +1,158 @@
+"""Systems against one another, paired by user: what may be said of a difference, and what not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.metrics import Measure
+from pipeline.evidence.significance import Comparison, compare
+from pipeline.experiments.results import Row
+from pipeline.reporting.estimates import Estimate, Interval
+from pipeline.reporting.judgements import Judgements
+from pipeline.reporting.scores import Scores, Setting
+from pipeline.reporting.table import SELECTED_BY, Table
+
+LEVEL = 0.05
+DIFFERENCE = "difference (users)"
+MARKS = 2_000  # resamples behind a column's bold type
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One system less another, over the same users.
+
+    Attributes:
+        setting, other: which.
+        mean, other_mean: their NDCG@10, over users and seeds.
+        users: the comparison over users, each the mean over seeds.
+        seeds: the difference over seeds, each the mean over users; None without pairs of seeds.
+        limited: whether a fit of either ended at its limit of epochs.
+    """
+
+    setting: Setting
+    other: Setting
+    mean: float
+    other_mean: float
+    users: Comparison
+    seeds: Estimate | None
+    limited: bool
+
+    @property
+    def difference(self) -> Interval:
+        """With its interval over users."""
+        return Interval(self.users.difference, self.users.low, self.users.high)
+
+    @property
+    def verdict(self) -> str:
+        """`higher` or `lower` if both users and seeds tell, else `undecided` or `limited`.
+
+        Users tell if the sign-flip test does, Holm-corrected over its family; seeds, where there
+        are several, if their interval excludes zero.
+        """
+        if self.limited:
+            return "limited"
+        if self.users.adjusted >= LEVEL:
+            return "undecided"
+        higher = self.users.difference > 0
+        seeds = self.seeds
+        if seeds and seeds.half is not None and not (seeds.low > 0 if higher else seeds.high < 0):
+            return "undecided"
+        return "higher" if higher else "lower"
+
+
+class Evidence:
+    """All comparisons of a study that its report speaks of.
+
+    Args:
+        scores: the study's means.
+        judgements: its users, of the split that `scores` compares.
+        models: rows as `pipeline.experiments.results.Study` holds them.
+    """
+
+    def __init__(self, scores: Scores, judgements: Judgements, models: Sequence[Row]) -> None:
+        self.scores, self.judgements = scores, judgements
+        self.selected = {s: Setting(s, layers) for s, layers in scores.selected().items()}
+        self._limited = {
+            Setting(row["system"], row["layers"], row["control"])
+            for row in models
+            if row["limited"]
+        }
+
+    def limited(self, setting: Setting) -> bool:
+        """Whether a fit of it ended at its limit of epochs."""
+        return setting in self._limited
+
+    def family(self, pairs: Sequence[tuple[Setting, Setting]]) -> list[Contrast]:
+        """Each first less its second; Holm corrects over all of them."""
+        if not pairs:
+            return []
+        values = {setting: self.judgements.values(setting) for pair in pairs for setting in pair}
+        found = compare(np.stack([values[a] - values[b] for a, b in pairs], axis=1))
+        return [
+            Contrast(
+                a, b, float(values[a].mean()), float(values[b].mean()), comparison,
+                self.scores.paired(a, b), self.limited(a) or self.limited(b),
+            )
+            for (a, b), comparison in zip(pairs, found, strict=True)
+        ]  # fmt: skip
+
+    def against(self, baseline: str) -> list[Contrast]:
+        """All other systems less one, at their selected depths."""
+        base = self.selected.get(baseline)
+        others = [setting for system, setting in self.selected.items() if system != baseline]
+        return self.family([(setting, base) for setting in others]) if base else []
+
+    def under(self, control: str) -> list[Contrast]:
+        """Every system that was studied under a control, less itself under it."""
+        return self.family(
+            [
+                (setting, setting.under(control))
+                for system, setting in self.selected.items()
+                if control in self.scores.controls.get(system, ())
+            ]
+        )
+
+    def best(self, measure: Measure) -> set[str]:
+        """The system of the highest mean, and those that users do not tell from it."""
+        values = {
+            s: self.judgements.values(setting, measure) for s, setting in self.selected.items()
+        }
+        highest = max(values, key=lambda system: float(values[system].mean()))
+        others = [system for system in values if system != highest]
+        if not others:
+            return set()
+        less = np.stack([values[highest] - values[system] for system in others], axis=1)
+        found = zip(others, compare(less, resamples=MARKS), strict=True)
+        return {highest} | {system for system, one in found if one.adjusted >= LEVEL}
+
+
+def contrasts_table(name: str, caption: str, contrasts: Sequence[Contrast]) -> Table | None:
+    """A row a comparison, with all that its verdict rests on."""
+    if not contrasts:
+        return None
+    return Table(
+        name,
+        caption,
+        (
+            "system", "layers", SELECTED_BY, "of the other", DIFFERENCE,
+            "difference (seeds)", "p, t", "p, sign flips", "p, Holm", "d_z", "users who gain",
+            "users who lose", "verdict",
+        ),
+        tuple(
+            (
+                c.setting.system, c.setting.layers, c.mean, c.other_mean, c.difference, c.seeds,
+                c.users.t, c.users.sign_flip, c.users.adjusted, c.users.effect, c.users.gain,
+                c.users.loss, c.verdict,
+            )
+            for c in contrasts
+        ),
+        signed=frozenset({DIFFERENCE, "difference (seeds)", "d_z"}),
+    )  # fmt: skip
+
+
+def by_system(contrasts: Sequence[Contrast]) -> Mapping[str, Contrast]:
+    """Looked up by the first side's name."""
+    return {contrast.setting.system: contrast for contrast in contrasts}
