@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from model.dataset import Catalogue, Modality
 
 CONTROLS = {
-    "placebo": "the content's rows permuted among the items that have them",
-    "no_content": "no content at all",
-    "unit_length": "fused items of the collaborative embeddings' lengths: content turns, "
-    "but does not lengthen",
+    "placebo": "every item has the content of another, so that what is left of a gain is not "
+    "content",
+    "no_content": "no item has any",
+    "unit_length": "items are as long as their collaborative embeddings: content turns them, but "
+    "lengthens none",
 }
 """For every system with content to which they apply, and what they change."""
 

@@ -60,31 +60,29 @@ def _what_to_use(evidence: Evidence, questions: Questions) -> Iterator[str]:
 
 
 def _does_content_help(inputs: Inputs, questions: Questions) -> Iterator[str]:
+    asked = "Does content help (RQ1)?"
     base = [c for c in questions.baseline if inputs.reads_content(c.setting.system)]
     if not base or questions.content is None:
         yield (
-            "Does content help (RQ1)? The study does not say: that needs "
-            f"`{BASELINE}`, a system with content, and a validation split."
+            f"{asked} The study does not say: that needs `{BASELINE}`, a system with content, and "
+            "a validation split."
         )
         return
-    text = f"Does content help (RQ1)? Against `{BASELINE}`: {_tally(base)}."
-    if not questions.placebo:
+    against = f"Against `{BASELINE}`: {_tally(base)}."
+    name = questions.content.system
+    placebo = by_system(questions.placebo).get(name)
+    if placebo is None:
         yield (
-            f"{text} Whether a gain is content cannot be told: "
-            "no placebo was studied (`study.controls`)."
+            f"{asked} Without a placebo it cannot be told whether a gain is content "
+            f"(`study.controls`). {against}"
         )
         return
-    text += (
-        " Against a placebo, the same content shuffled among the items: "
+    conclusion = _conclusion(by_system(base)[name].verdict, placebo.verdict)
+    yield (
+        f"{asked} Of {called(questions.content)}, the best with content on validation: "
+        f"{conclusion}. {against} Against a placebo, the same content shuffled among the items: "
         f"{_tally(questions.placebo)}."
     )
-    name = questions.content.system
-    of_base, of_placebo = by_system(base).get(name), by_system(questions.placebo).get(name)
-    if of_base and of_placebo:
-        told = of_base.verdict, of_placebo.verdict
-        yield f"{text} So of `{name}`, the best with content on validation: {_conclusion(*told)}."
-    else:
-        yield text
 
 
 def _conclusion(base: str, placebo: str) -> str:
@@ -117,7 +115,7 @@ def _which_architecture(inputs: Inputs, questions: Questions) -> Iterator[str]:
     if rivals and questions.content:
         yield (
             "Which architecture is best (RQ2)? Validation prefers "
-            f"{called(questions.content)}; less it, on test users: {_tally(rivals)}."
+            f"{called(questions.content)}. Beside it: {_tally(rivals)}."
         )
 
 
@@ -129,16 +127,16 @@ def _against_baselines(inputs: Inputs, questions: Questions) -> Iterator[str]:
     ]
     if rivals and questions.content:
         yield (
-            f"And against baselines and closed forms (RQ3)? Less {called(questions.content)}: "
-            f"{_tally(rivals)}."
+            "How does it do against baselines and closed forms (RQ3)? Beside "
+            f"{called(questions.content)}: {_tally(rivals)}."
         )
 
 
 def _magnitude(questions: Questions) -> Iterator[str]:
     if questions.unit_length:
         yield (
-            "Is it direction or length? Less themselves with items as long as their collaborative "
-            f"embeddings, so that content can only turn them: {_tally(questions.unit_length)}."
+            "Is it direction or length? Against themselves with items as long as their "
+            f"collaborative embeddings, which content can only turn: {_tally(questions.unit_length)}."
         )
 
 
@@ -228,13 +226,13 @@ def called(setting: Setting) -> str:
 def _tally(contrasts: Sequence[Contrast]) -> str:
     """Who is higher, who lower, and of whom that is not known."""
     parts = []
-    for verdict in ("higher", "lower"):
+    for verdict, words in {"higher": "above", "lower": "below"}.items():
         if found := [c for c in contrasts if c.verdict == verdict]:
             shown = ", ".join(
                 f"`{c.setting.system}` ({_signed(c.users.difference)}, p {_p(c.users.adjusted)})"
                 for c in sorted(found, key=lambda c: -abs(c.users.difference))
             )
-            parts.append(f"{verdict} {shown}")
+            parts.append(f"{words} {shown}")
     for verdict, words in {"undecided": "not told apart", "limited": "at the limit"}.items():
         if found := [c for c in contrasts if c.verdict == verdict]:
             shown = ", ".join(
