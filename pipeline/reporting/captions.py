@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -91,19 +90,21 @@ def of_depths(layers: Table) -> Iterator[Figure]:
 
 def of_training(curves: Table | None, alpha_curves: Table | None, loss: str) -> Iterator[Figure]:
     """Losses and validation by epoch, system by system; α, depth by depth."""
-    shown: dict[Column, str] = {
-        "train_loss": f"Training loss ({loss})",
-        "validation_loss": f"Validation loss ({loss})",
-        SELECTION: f"Validation {SELECTED_BY}",
-    }
-    for column, name in shown.items():
-        if table := drawable(curves, column):
-            yield Figure(
-                f"curves-{_slug(str(column))}",
-                f"{name} by epoch",
-                f"Line chart. {_ends(table, column)}",
-                figures.curves(table, column, name),
-            )
+    lost = [c for c in ("train_loss", "validation_loss") if drawable(curves, c)]
+    if lost and (table := drawable(curves, lost[0])):
+        yield Figure(
+            "curves-losses",
+            f"Losses ({loss}) by epoch",
+            f"Line chart. {_ends(table, lost[0])}",
+            figures.losses(table, lost, f"Loss ({loss})"),
+        )
+    if table := drawable(curves, SELECTION):
+        yield Figure(
+            "curves-ndcg-10",
+            f"Validation {SELECTED_BY} by epoch",
+            f"Line chart. {_ends(table, SELECTION)}",
+            figures.curves(table, SELECTION, f"Validation {SELECTED_BY}"),
+        )
     if table := drawable(alpha_curves, "alpha"):
         yield Figure(
             "curves-alpha",
@@ -153,7 +154,3 @@ def _ends(table: Table, column: Column) -> str:
     return "At the end: " + ", ".join(
         f"{at_depth(value) if by == 'layers' else value} {end:.4f}" for value, end in last.items()
     )
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower())

@@ -131,14 +131,33 @@ def curves(table: Table, column: Column, name: str) -> str:
     The others stand behind it.
     """
     count = len(set(table[table.columns[0]]))
-    by_system = table.columns[0] == "system"
-    figure, panels = _panels(count, 100 if count > 4 else 140, NARROW if by_system else None)
+    figure, panels = _panels(count, 100 if count > 4 else 140, NARROW if count <= 2 else None)
     for axes, (_, part) in zip(panels, _lines(table, panels, "epoch", column), strict=True):
         axes.plot(part["epoch"], [_mean(value) for value in part[column]], color=PALETTE[0])
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel("epoch", fontsize=TEXT * PX)
     figure.supylabel(name, fontsize=TEXT * PX)
+    return svg_of(figure)
+
+
+@styled
+def losses(table: Table, columns: Sequence[str], name: str) -> str:
+    """A panel a system over the epochs, one line a column; each panel has a scale of its own."""
+    systems = list(dict.fromkeys(table["system"]))
+    figure, panels = _panels(len(systems), 100, alike=False)
+    for axes, system in zip(panels, systems, strict=True):
+        part = table.where("system", system)
+        for i, column in enumerate(columns):
+            label = column.replace("_", " ") if system == systems[0] else None
+            line = [value for value in part[column] if value is not None]
+            axes.plot(part["epoch"][: len(line)], line, LINES[i], color=PALETTE[i], label=label)
+        axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(3))
+        _name(axes, system)
+    figure.supxlabel("epoch", fontsize=TEXT * PX)
+    figure.supylabel(name, fontsize=TEXT * PX)
+    figure.legend(loc="outside upper center", ncols=len(columns))
     return svg_of(figure)
 
 
@@ -182,13 +201,15 @@ def _named(table: Table, column: Column, falling: bool) -> list[tuple[str, Estim
     return sorted(pairs, key=lambda pair: -pair[1].mean) if falling else pairs
 
 
-def _panels(count: int, height: float, width: float | None = None) -> tuple[Figure, list[Axes]]:
-    """Equal panels, `height` px a row, that share their scales; many take a row of the page."""
+def _panels(
+    count: int, height: float, width: float | None = None, *, alike: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Equal panels, `height` px a row; many take a row of the page. `alike` ones share scales."""
     width = width or (NARROW if count <= 2 else WIDE)
     columns = min(count, 2 if width == NARROW else 4)
     rows = ceil(count / columns)
     figure = canvas(width, 30 + rows * height)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    grid = figure.subplots(rows, columns, sharex=alike, sharey=alike, squeeze=False)
     panels = list(grid.flat)
     for i, axes in enumerate(panels):
         axes.xaxis.set_major_locator(MaxNLocator(3))

@@ -179,7 +179,8 @@ def training(
         "Training",
         ["A curve is a mean over seeds and ends where its first seed stopped early."],
         [*captions.of_training(curves, alpha_curves, loss_of(inputs.params))],
-        kept(files, alpha, converged),
+        kept(files, alpha),
+        kept(files, converged),
     )
 
 
