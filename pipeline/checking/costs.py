@@ -21,6 +21,7 @@ from encoders import encoder_class
 from encoders.base import Encoder
 from encoders.weights import WeightsError
 from model.config import flatten
+from model.controls import controls_of
 from pipeline.catalogue.ready_made import read_features
 from pipeline.catalogue.splits import Selection
 from pipeline.common.device import resolve_device, resolve_precision
@@ -140,6 +141,13 @@ def _fitting(system: str, data: Dataset, params: Params) -> tuple[str, float]:
     grid = grid_of(params, system) if system in params.study.systems else []
     own = params.layers if "layers" in params.systems[system].reads else None
     cells = len({*grid, *([(own, params.seed)] if system == params.fusion else [])})
+    if grid:
+        options, study = params.systems[system], params.study
+        names = [modality.name for modality in data.catalogue.modalities]
+        controls = controls_of(options, study.controls, study.ablations, names)
+        if options.without_content is not None and "no_content" in controls:
+            controls.remove("no_content")  # another system's cells
+        cells += len(controls) * len({seed for _, seed in grid})
     deepest = max((k for k, _ in grid if k is not None), default=params.layers)
     epochs = flatten(Experiment.of(params, system, deepest, params.seed).config).get(
         "train.epochs", 1
