@@ -21,11 +21,11 @@ from pipeline.common.command import run_stage
 from pipeline.common.device import reuse_freed_memory
 from pipeline.common.files import InputError
 from pipeline.common.params import load
-from pipeline.common.progress import Progress
-from pipeline.experiments.cells import Cell, cell_of, is_fitted
+from pipeline.experiments.cells import Cell
 from pipeline.experiments.experiment import Experiment, controls_asked, grid_of
 from pipeline.experiments.results import KEY, Row, Study, Trial, write_judged, write_rows
 from pipeline.experiments.selection import selected_depth
+from pipeline.experiments.side_by_side import cells_of
 
 log = logging.getLogger("study")
 
@@ -40,20 +40,20 @@ def main() -> None:
     if unread := params.unread(system):
         log.info("%s does not read %s", system, ", ".join(unread))
     grid = [Experiment.of(params, system, layers, seed) for layers, seed in grid_of(params, system)]
-    cells = fitted(grid, system, workspace)
+    processes = params.study.processes
+    cells = cells_of(grid, system, workspace, processes)
     depth = selected_depth(_validation(cells))
-    controls = {
-        control: [
-            Experiment.of(params, system, layers, seed, control)
-            for layers, seed in grid_of(params, system)
-            if layers == depth
-        ]
+    seeds = [seed for layers, seed in grid_of(params, system) if layers == depth]
+    controls = [
+        (control, Experiment.of(params, system, depth, seed, control))
         for control in controls_asked(params, system, workspace)
-    }
+        for seed in seeds
+    ]
     trials = [Trial(system, None, cell) for cell in cells]
-    for control, experiments in controls.items():
-        found = fitted(experiments, f"{system} {control}", workspace)
-        trials += [Trial(system, control, cell) for cell in found]
+    if controls:
+        names, experiments = zip(*controls, strict=True)
+        found = cells_of(experiments, f"{system}'s controls", workspace, processes)
+        trials += [Trial(system, *pair) for pair in zip(names, found, strict=True)]
     folder = paths.STUDY / system
     Study.of(trials).write(folder)
     write_judged(folder / "users.parquet", folder / "lists.parquet", trials)
@@ -65,20 +65,6 @@ def main() -> None:
             for layers, mean in means.items()
         )
         log.info("%s: mean %s NDCG@10 %s", system, split, shown)
-
-
-def fitted(experiments: Sequence[Experiment], name: str, workspace: Workspace) -> list[Cell]:
-    """Their cells; progress counts those that are not there yet."""
-    missing = sum(not is_fitted(experiment, workspace) for experiment in experiments)
-    cells = []
-    with Progress(missing, name, "models", log) as progress:
-        for experiment in experiments:
-            cells.append(cell_of(experiment, workspace))
-            if cells[-1].fresh:
-                progress.update()
-    fresh = sum(cell.fresh for cell in cells)
-    log.info("%s: %d models, %d of them fitted now", name, len(cells), fresh)
-    return cells
 
 
 def _validation(cells: Sequence[Cell], split: str = "validation") -> dict[int | None, list[float]]:

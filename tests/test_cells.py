@@ -524,7 +524,7 @@ def test_train_and_studies_fit_nothing_twice(
         train=replace(whole.train, dimension=4, epochs=2),
         study=replace(
             whole.study, systems=["none", "frozen"], layers=[0, 1], seeds=[3, 4],
-            controls=("no_content",),
+            controls=("no_content",), processes=1,
         ),
     )  # fmt: skip
     run_stages(small, monkeypatch)

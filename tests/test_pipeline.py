@@ -261,6 +261,6 @@ def test_the_recipes_work_as_they_stand(clone: Clone) -> None:
         results = (clone.folder / f"data/study/{system}/results.csv").read_text()
         # A row for each of two splits, six metrics and four cut-offs.
         assert len(results.splitlines()) == 1 + models * 2 * 6 * 4
-        assert results.count("hit_rate") == models * 2 * 4
+        assert results.count("f1") == models * 2 * 4
     page = (clone.folder / "reports/report.md").read_text()
-    assert all(word in page for word in ("weighted", "damped", "hit rate", "lyrics", "genres"))
+    assert all(word in page for word in ("weighted", "damped", "F1", "lyrics", "genres"))

@@ -82,6 +82,7 @@ class Study:
     seeds: list[Annotated[int, SEED]]
     controls: tuple[Annotated[str, OneOf(tuple(CONTROLS))], ...] = ()
     ablations: tuple[Annotated[str, OneOf(tuple(ABLATIONS))], ...] = ()
+    processes: Annotated[int | None, Range(1)] = None
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Progress:
         self.most = " at most" if most else ""
         self.said = self.began + FIRST - EVERY
         self.bar: Any = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not _silent:
             self.bar = tqdm(total=total, initial=done, desc=what, unit=f" {unit}", leave=False)
 
     def update(self, n: int = 1, /, **shown: float) -> None:
@@ -50,7 +50,7 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix(shown, refresh=False)
             self.bar.update(n)
-        elif self.done < self.total and now() - self.said >= EVERY:
+        elif self.done < self.total and now() - self.said >= EVERY and not _silent:
             self.said = now()
             each = (self.said - self.began) / (self.done - self.before)
             figures = "".join(f", {name} {value:.4g}" for name, value in shown.items())
@@ -71,6 +71,15 @@ class Progress:
     ) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+_silent = False
+
+
+def silence() -> None:
+    """Show nothing from here on, in a process whose work another one reports."""
+    global _silent
+    _silent = True
 
 
 def duration(seconds: float) -> str:
