@@ -288,3 +288,5 @@ def test_what_cannot_be_read_is_said(repository: Path) -> None:
 def test_outside_of_a_repository() -> None:
     with pytest.raises(InputError, match="^main: "):
         Side.read("main")
+    with pytest.raises(InputError, match="^an empty name is no revision"):
+        Side.read("")

@@ -177,6 +177,8 @@ def _label(users: pa.Table) -> str:
 
 def _reader(revision: str) -> Read:
     """What reads a file as it was at a revision, wherever Git and DVC keep it."""
+    if not revision:  # which DVC would take for the workspace
+        raise InputError("an empty name is no revision; say `workspace` if that is meant")
     files = DVCFileSystem(rev=revision)
     try:
         files.repo  # noqa: B018 (opens it)
