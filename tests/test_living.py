@@ -78,7 +78,18 @@ def test_the_commands_of_the_section(clone: Clone) -> None:
             case ["dvc", "exp", "run", "-n", *_]:
                 assert stages_run(output) == ["train"]  # of my-shop: it stays in params.yaml
             case ["dvc", "exp", "show", *_]:
-                assert "my-shop-ease" in output and "parquet" not in output
+                assert all(f"[my-shop{end}]" in output for end in ("", "-none", "-ease"))
+                head = next(line.split() for line in output.splitlines() if "Experiment" in line)
+                numbers = ["my-shop.test.ndcg@10", "my-shop.validation.ndcg@10"]
+                assert head == ["Experiment", *numbers, "fusion", "layers"]
+                assert max(map(len, output.splitlines())) <= 120
+            case ["dvc", "plots", "diff", *revisions]:
+                page = (clone.folder / "dvc_plots/index.html").read_text()
+                assert all(f'"rev": "{revision}"' in page for revision in revisions)
+                assert '"field": "ndcg@10"' in page and after == before
+            case ["python", "-m", "pipeline.compare", *_]:
+                assert "A  my-shop: frozen" in output and "B  my-shop-normalized: norm" in output
+                assert "users cannot tell" in output or " is better: " in output
             case ["dvc", "repro"]:
                 assert stages_run(output) == [] and after == "" and metrics(clone) == ahead
             case ["dvc", "exp", "apply", "my-shop"]:

@@ -1,4 +1,4 @@
-"""Metrics by hand, against PyG's, and the evaluation's masking and blocking."""
+"""Metrics by hand, against PyG's and ir-measures', and the evaluation's masking and blocking."""
 
 from collections.abc import Callable
 from math import log2
@@ -8,9 +8,9 @@ import torch
 from conftest import random_interactions
 from torch import Tensor
 
-from model.evaluation import evaluate
+from model.evaluation import NOBODY, evaluate
 from model.interactions import Interactions
-from model.metrics import METRICS, Exposure, Measure, Ranking
+from model.metrics import KS, METRICS, SELECTION, Exposure, Measure, Ranking, cutoffs
 
 
 def ranking_metrics(hits: Tensor, relevant: Tensor, ks: tuple[int, ...]) -> dict[str, Tensor]:
@@ -52,6 +52,66 @@ def test_perfect_and_empty_rankings() -> None:
 def test_cutoff_beyond_the_catalogue_counts_misses() -> None:
     got = ranking_metrics(torch.tensor([[True, False]]), torch.tensor([1]), ks=(4,))
     assert got["precision@4"].item() == 0.25
+
+
+def test_first_hits_and_average_precision_by_hand() -> None:
+    hits = torch.tensor([[0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]]).bool()
+    # Of fewer relevant items than k, of nothing found, of more than k.
+    got = ranking_metrics(hits, torch.tensor([2, 1, 6]), ks=(1, 2, 4))
+    expected = {
+        "hit_rate@1": [0, 0, 1],
+        "hit_rate@2": [1, 0, 1],
+        "hit_rate@4": [1, 0, 1],
+        "mrr@1": [0, 0, 1],
+        "mrr@2": [1 / 2, 0, 1],
+        "mrr@4": [1 / 2, 0, 1],
+        "map@1": [0, 0, 1 / 6],
+        "map@2": [1 / 2 / 2, 0, 2 / 6],
+        "map@4": [(1 / 2 + 2 / 4) / 2, 0, 4 / 6],  # over all six that are relevant, not the first 4
+    }
+    for name, values in expected.items():
+        assert got[name].tolist() == pytest.approx(values), name
+
+
+def test_lists_shorter_than_the_cutoff_by_hand() -> None:
+    got = ranking_metrics(
+        torch.tensor([[False, False, True], [False] * 3]), torch.tensor([2, 2]), (5,)
+    )
+    assert got["hit_rate@5"].tolist() == [1, 0]
+    assert got["mrr@5"].tolist() == pytest.approx([1 / 3, 0])
+    assert got["map@5"].tolist() == pytest.approx([1 / 3 / 2, 0])
+    assert got["precision@5"].tolist() == pytest.approx([1 / 5, 0])
+
+
+def test_against_ir_measures() -> None:
+    """Per user, on random lists of 25 items, of users with few and with many relevant items."""
+    theirs = pytest.importorskip("ir_measures")
+    generator = torch.Generator().manual_seed(5)
+    users, n_items, length, ks = 60, 40, 25, (1, 3, 10, 30)
+    relevant = (
+        torch.rand(users, n_items, generator=generator) < torch.linspace(0.02, 0.9, users)[:, None]
+    )
+    relevant[:, 0] = True
+    ranked = torch.rand(users, n_items, generator=generator).argsort(1)[:, :length]
+    got = ranking_metrics(relevant.gather(1, ranked), relevant.sum(1), ks)
+    qrels = {
+        f"u{u}": {f"i{i}": 1 for i in row.nonzero()[:, 0].tolist()}
+        for u, row in enumerate(relevant)
+    }
+    run = {
+        f"u{u}": {f"i{i}": float(-rank) for rank, i in enumerate(row)}
+        for u, row in enumerate(ranked.tolist())
+    }
+    names = {"precision": "P", "recall": "R", "ndcg": "nDCG", "mrr": "RR", "map": "AP",
+             "hit_rate": "Success"}  # fmt: skip
+    wanted = {f"{n}@{k}": getattr(theirs, names[n]) @ k for n in names for k in ks}
+    found = {
+        (str(m.measure), m.query_id): m.value for m in theirs.iter_calc(wanted.values(), qrels, run)
+    }
+    assert set(got) == set(wanted)
+    for name, measure in wanted.items():
+        expected = [found[str(measure), f"u{u}"] for u in range(users)]
+        assert got[name].tolist() == pytest.approx(expected, abs=1e-9), name
 
 
 def test_against_pyg() -> None:
@@ -114,6 +174,67 @@ def test_what_all_lists_together_show() -> None:
     novelty = [bits[1], (bits[1] + bits[2]) / 2, (2 * (bits[1] + bits[2] + bits[3]) + bits[0]) / 7]
     assert [float(got.overall[Measure("novelty", k)]) for k in (1, 2, 4)] == pytest.approx(novelty)
     assert got.values()[Measure("coverage", 2)] == 0.5
+
+
+def exposure(counts: list[int], popularity: list[int] | None = None) -> Exposure:
+    return Exposure(torch.tensor(counts), torch.tensor(popularity or [1] * len(counts)), 10)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([3, 3, 3, 3], 0.0),  # all alike
+        ([0, 0, 5, 0], 3 / 4),  # always the same item: 1 - 1/I
+        ([0, 4, 0, 4], 1 / 2),
+        ([1, 2, 3, 4], 1 / 4),  # (-3 - 2 + 3 + 12) / (4 x 10)
+        ([4, 2, 1, 3], 1 / 4),  # in any order
+        ([7], 0.0),
+    ],
+)
+def test_gini_by_hand(counts: list[int], expected: float) -> None:
+    assert float(METRICS["gini"].function(exposure(counts))) == pytest.approx(expected)
+
+
+def test_gini_is_half_the_mean_difference_over_the_mean() -> None:
+    counts = torch.randint(50, (200,), generator=torch.Generator().manual_seed(0))
+    apart = (counts[:, None] - counts[None, :]).abs().double().mean()
+    expected = float(apart / (2 * counts.double().mean()))
+    assert float(METRICS["gini"].function(exposure(counts.tolist()))) == pytest.approx(expected)
+
+
+def test_popularity_by_hand() -> None:
+    """Item 0 in two lists, 1 in one; what no list shows does not count."""
+    function = METRICS["popularity"].function
+    assert float(function(exposure([2, 1, 0], [10, 4, 99]))) == pytest.approx((10 + 10 + 4) / 3)
+    assert float(function(exposure([1, 0], [0, 5]))) == 0
+
+
+def test_cutoffs_are_those_that_say_something_of_the_catalogue() -> None:
+    """Up to half of it; the one that selects is always there."""
+    assert cutoffs(100) == KS == (5, 10, 20, 50)
+    assert cutoffs(99) == cutoffs(40) == (5, 10, 20)
+    assert cutoffs(39) == cutoffs(20) == cutoffs(3) == (5, 10)
+    assert SELECTION.k in cutoffs(1)
+
+
+def test_lists_are_the_unseen_items_best_first() -> None:
+    """Four users, five items; user 1 has nothing relevant, user 3 has but one item left."""
+    scores = torch.tensor([[5.0, 4, 3, 2, 1], [1, 2, 3, 4, 5], [2, 9, 4, 8, 6], [1, 2, 3, 4, 5]])
+    seen = Interactions.of(torch.tensor([0, 2, 3, 3, 3, 3]), torch.tensor([1, 3, 0, 1, 2, 4]), 4, 5)
+    relevant = Interactions.of(torch.tensor([0, 2, 3]), torch.tensor([0, 4, 0]), 4, 5)
+    expected = [[0, 2, 3, 4, NOBODY], [1, 4, 2, 0, NOBODY], [3, *[NOBODY] * 4]]
+    for cells in (1 << 24, 10, 1):  # of one block, of two users each, of one
+        got = evaluate(
+            lambda rows: scores[rows].clone(), seen=seen, relevant=relevant,
+            popularity=torch.ones(5, dtype=torch.int64), ks=(2,), cells=cells,
+        )  # fmt: skip
+        assert got.judged.tolist() == [0, 2, 3]
+        assert got.lists.tolist() == expected
+        # Item 0 is user 0's first, 4 user 2's second; 3's is seen and never found.
+        assert got.users[Measure("mrr", 2)].tolist() == [1, 1 / 2, 0]
+        # 0 and 2, 1 and 4, 3 alone: `NOBODY` is no item that is shown.
+        assert float(got.overall[Measure("coverage", 2)]) == 1
+        assert float(got.overall[Measure("gini", 2)]) == 0
 
 
 def test_no_lists_show_nothing() -> None:

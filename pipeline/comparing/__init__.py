@@ -1,0 +1,1 @@
+"""What `compare` shows of two versions of the trained model."""
