@@ -115,9 +115,7 @@ def selection_table(evidence: Evidence) -> Table | None:
 def controls_table(evidence: Evidence) -> Table | None:
     """Every system with content as it is, and under each of its controls."""
     scores = evidence.scores
-    used = [c for c in CONTROLS if any(c in of for of in scores.controls.values())]
-    others = {c: None for of in scores.controls.values() for c in of if c not in CONTROLS}
-    names = (*used, *others)
+    names = [c for c in CONTROLS if any(c in of for of in scores.controls.values())]
 
     def cell(setting: Setting, control: str | None) -> Any:
         return scores.estimate(setting.system, setting.layers, control=control)
@@ -131,7 +129,7 @@ def controls_table(evidence: Evidence) -> Table | None:
             tuple(
                 (s.system, s.layers, cell(s, None), *(cell(s, name) for name in names))
                 for s in evidence.selected.values()
-                if s.system in scores.controls
+                if any(name in scores.controls.get(s.system, ()) for name in names)
             ),
         )
     )

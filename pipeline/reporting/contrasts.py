@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model.controls import CONTROLS
 from model.metrics import Measure
 from pipeline.evidence.significance import Comparison, compare
 from pipeline.experiments.results import Row
@@ -151,6 +152,30 @@ def contrasts_table(name: str, caption: str, contrasts: Sequence[Contrast]) -> T
         ),
         signed=frozenset({DIFFERENCE, "difference (seeds)", "d_z"}),
     )  # fmt: skip
+
+
+def ablations_table(evidence: Evidence) -> Table | None:
+    """Systems with parts left out, or fused by another function, less themselves."""
+    rows = []
+    for system, setting in evidence.selected.items():
+        names = [c for c in evidence.scores.controls.get(system, ()) if c not in CONTROLS]
+        for c in evidence.family([(setting.under(name), setting) for name in names]):
+            changed = (c.setting.control or "").replace("_", " ")
+            rows.append(
+                (system, setting.layers, changed, c.mean, c.difference, c.seeds, c.users.adjusted,
+                 c.verdict)
+            )  # fmt: skip
+    if not rows:
+        return None
+    seeds = "difference (seeds)"
+    return Table(
+        "ablations",
+        f"{evidence.scores.split.capitalize()} {SELECTED_BY} with one thing changed, and less that "
+        "of the system itself; Holm-corrected over a system's rows",
+        ("system", "layers", "changed", SELECTED_BY, DIFFERENCE, seeds, "p, Holm", "verdict"),
+        tuple(rows),
+        signed=frozenset({DIFFERENCE, seeds}),
+    )
 
 
 def by_system(contrasts: Sequence[Contrast]) -> Mapping[str, Contrast]:

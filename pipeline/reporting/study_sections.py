@@ -20,7 +20,7 @@ from pipeline.reporting.comparisons import (
     measures,
     selection_table,
 )
-from pipeline.reporting.contrasts import Evidence, contrasts_table
+from pipeline.reporting.contrasts import Evidence, ablations_table, contrasts_table
 from pipeline.reporting.descriptions import loss_of
 from pipeline.reporting.findings import findings
 from pipeline.reporting.gallery import gallery
@@ -121,7 +121,7 @@ def compared(
             "Where a gain comes from",
             [f"{name.replace('_', ' ').capitalize()}: {what}." for name, what in CONTROLS.items()],
             [],
-            kept(files, controls_table(evidence)),
+            kept(files, controls_table(evidence), ablations_table(evidence)),
         ),
         Section(
             "Who gains",
