@@ -40,6 +40,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     write_workspace(tmp_path)
+    # One user has more to be found than the longest cut-off.
+    seen = edges(*paths.SPLITS)[3]
+    more = [item for item in range(ITEMS) if item not in seen][:11]
+    test = pq.read_table(paths.split_path("test"))
+    added = pa.table({"user": [3] * len(more), "item": more}, test.schema)
+    pq.write_table(pa.concat_tables([test, added]), paths.split_path("test"))
     return tmp_path
 
 
