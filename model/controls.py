@@ -50,7 +50,7 @@ def controls_of(
     for ablation in ablations:
         if ablation == "modalities" and options.content and len(modalities) > 1:
             found += [prefix + name for prefix in (ONLY, WITHOUT) for name in modalities]
-        if ablation == "aggregates" and "aggregate" in options.reads:
+        if ablation == "aggregates" and modalities and "aggregate" in options.reads:
             found += [AGGREGATE + name for name in AGGREGATES]
     return found
 

@@ -78,14 +78,31 @@ def splits(seed: int = 0) -> dict[str, Interactions]:
 
 def write_workspace(root: Path, seed: int = 0) -> None:
     """Write `data/prepared` and `data/embeddings` under `root`; some items lack a modality."""
+    rng = np.random.default_rng(seed)
+    vectors = {
+        modality: rng.normal(size=(ITEMS - first, 6)).astype(np.float32)
+        for modality, first in {"text": 0, "image": 3, "audio": 9, "video": ITEMS}.items()
+    }
+    write_catalogue(root, splits(seed), vectors)
+
+
+def write_catalogue(
+    root: Path, parts: Mapping[str, Interactions], vectors: Mapping[str, np.ndarray]
+) -> None:
+    """Write `data/prepared` and `data/embeddings` under `root`.
+
+    Args:
+        parts: split → its interactions.
+        vectors: modality → the rows of the last items, all those that have it.
+    """
     prepared = root / "data/prepared"
     prepared.mkdir(parents=True)
-    ids = [f"i{n:02}" for n in range(ITEMS)]
+    users, items = parts["train"].n_users, parts["train"].n_items
+    ids = [f"i{n:0{len(str(items - 1))}}" for n in range(items)]
+    names = [f"u{n:0{len(str(users - 1))}}" for n in range(users)]
     pq.write_table(pa.table({"item_id": ids, "title": ids}), prepared / "items.parquet")
-    pq.write_table(
-        pa.table({"user_id": [f"u{n:02}" for n in range(USERS)]}), prepared / "users.parquet"
-    )
-    for name, split in splits(seed).items():
+    pq.write_table(pa.table({"user_id": names}), prepared / "users.parquet")
+    for name, split in parts.items():
         columns = {
             "user": pa.array(split.users.numpy(), pa.int32()),
             "item": pa.array(split.items.numpy(), pa.int32()),
@@ -93,12 +110,10 @@ def write_workspace(root: Path, seed: int = 0) -> None:
         pq.write_table(pa.table(columns), prepared / f"{name}.parquet")
     summary = {"dataset": "small", "split": "given", "ratings": "none", "k_core": 0}
     (prepared / "summary.json").write_text(json.dumps(summary))
-    rng = np.random.default_rng(seed)
-    for modality, first in {"text": 0, "image": 3, "audio": 9, "video": ITEMS}.items():
-        vectors = rng.normal(size=(ITEMS - first, 6)).astype(np.float32)
+    for modality, rows in vectors.items():
         write_embeddings(
-            root / f"data/embeddings/{modality}.parquet", ids[first:],
-            lambda part, v=vectors: v[part], 6, {"model": modality},
+            root / f"data/embeddings/{modality}.parquet", ids[items - len(rows) :],
+            lambda part, v=rows: v[part], rows.shape[1], {"model": modality},
         )  # fmt: skip
 
 

@@ -58,7 +58,8 @@ class Experiment:
         options = params.systems[system]
         if control == "no_content" and options.without_content is not None:
             return cls.of(params, options.without_content, layers, seed)
-        values = params.shared() | {"layers": layers, "seed": seed} | aggregate_in(control)
+        override = aggregate_in(control)
+        values = params.shared() | {"layers": layers, "seed": seed} | override
         read = keys_read(options, values)
         return cls(
             system,
@@ -66,7 +67,7 @@ class Experiment:
             layers if "layers" in read else None,
             seed if "seed" in read else None,
             resolve_device(params.device),
-            control,
+            None if override else control,  # the configuration says it all
         )
 
     @property
