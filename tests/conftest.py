@@ -59,8 +59,10 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def undraw(patch: pytest.MonkeyPatch) -> None:
-    """Replace the functions that draw."""
-    from pipeline.reporting import figures, maps
+    """Replace the functions that draw, and that which decodes images in other processes."""
+    from pipeline.reporting import figures, maps, tiles
+
+    patch.setattr(tiles, "thumbnails", lambda *_: {})
 
     def words(argument: Any) -> str:
         many = argument if isinstance(argument, list) else [argument]

@@ -178,6 +178,15 @@ def model(
     return Model(system, layers, seed, control, values, lists, **rest)
 
 
+def selected(models: Iterable[Model], system: str) -> int | None:
+    """A system's depth of the best mean NDCG@10 on validation, where controls are studied."""
+    means: dict[int | None, list[float]] = {}
+    for m in models:
+        if m.system == system and m.control is None:
+            means.setdefault(m.layers, []).append(m.mean(split="validation"))
+    return max(means, key=lambda layers: float(np.mean(means[layers])))
+
+
 def without(models: Iterable[Model], *splits: str) -> list[Model]:
     """The same models, not evaluated on some splits."""
     return [

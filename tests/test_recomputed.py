@@ -14,7 +14,7 @@ import pytest
 from conftest import undraw
 from numpy.typing import NDArray
 from scipy import stats
-from studies import ITEMS, USERS, Model, model, write_workspace
+from studies import ITEMS, USERS, Model, model, selected, write_workspace
 
 from pipeline import report
 from pipeline.reporting import published
@@ -37,7 +37,7 @@ def models() -> list[Model]:
         for s in DEEP for k in LAYERS for seed in SEEDS
     ]  # fmt: skip
     found += [model("lattice", None, seed, **rest[seed]) for seed in SEEDS]
-    kept = {s: best_depth(found, s) for s in SYSTEMS}
+    kept = {s: selected(found, s) for s in SYSTEMS}
     found += [
         model(s, kept[s], seed, control, limited=(s, control, seed) == ("frozen", "placebo", 3))
         for s in ("frozen", "alpha", "lattice")
@@ -48,17 +48,8 @@ def models() -> list[Model]:
     return sorted(found, key=lambda m: SYSTEMS.index(m.system))
 
 
-def best_depth(found: list[Model], system: str) -> int | None:
-    """By mean validation NDCG@10."""
-    means: dict[int | None, list[float]] = {}
-    for m in found:
-        if m.system == system and m.control is None:
-            means.setdefault(m.layers, []).append(m.mean(split="validation"))
-    return max(means, key=lambda layers: float(np.mean(means[layers])))
-
-
 STUDY = models()
-SELECTED = {system: best_depth(STUDY, system) for system in SYSTEMS}
+SELECTED = {system: selected(STUDY, system) for system in SYSTEMS}
 
 
 @pytest.fixture(scope="module")
