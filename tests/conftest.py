@@ -1,7 +1,9 @@
 """Fixtures that several test modules use."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,3 +33,51 @@ def checkerboard() -> Interactions:
     users = torch.arange(50).repeat_interleave(6)
     halves = torch.stack([torch.randperm(25, generator=generator)[:6] for _ in range(50)])
     return Interactions.of(users, halves.flatten() * 2 + users % 2, 50, 50)
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Write a workspace of `studies` and its report; returns the folder `reports/`."""
+    from studies import Model, write_workspace
+
+    from pipeline import report
+
+    monkeypatch.chdir(tmp_path)
+
+    def made(models: list[Model], **inputs: Any) -> Path:
+        write_workspace(tmp_path, models, **inputs)
+        report.main()
+        return tmp_path / "reports"
+
+    return made
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures that only say what they would draw: their kind, tables, columns and title."""
+    undraw(monkeypatch)
+
+
+def undraw(patch: pytest.MonkeyPatch) -> None:
+    """Replace the functions that draw, and that which decodes images in other processes."""
+    from pipeline.reporting import figures, maps, tiles
+
+    patch.setattr(tiles, "thumbnails", lambda *_: {})
+
+    def words(argument: Any) -> str:
+        many = argument if isinstance(argument, list) else [argument]
+        return "+".join(str(getattr(one, "name", one)) for one in many)
+
+    for module, kinds in {
+        figures: ("bars", "bars_by_system", "depths", "differences", "curves", "history"),
+        maps: ("drawing",),
+    }.items():
+        for kind in kinds:
+
+            def stub(*arguments: Any, kind: str = kind, **options: Any) -> str:
+                told = "; ".join(
+                    [*map(words, arguments), *(f"{k}={v}" for k, v in options.items())]
+                )
+                return f"<svg>{kind}: {told}</svg>"
+
+            patch.setattr(module, kind, stub)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from model.metrics import SELECTION, Measure
 from pipeline.reporting import figures
 from pipeline.reporting import svg as look
-from pipeline.reporting.estimates import Estimate
+from pipeline.reporting.estimates import Estimate, Interval
 from pipeline.reporting.pages import TEMPLATES
 from pipeline.reporting.table import Column, Table
 
@@ -133,7 +133,7 @@ def test_one_seed_has_no_intervals(drawn: list[Figure]) -> None:
     table = compared(*single, column=RECALL)
     figures.bars(table, RECALL)
     figures.bars_by_system([table], [RECALL])
-    figures.differences(table, RECALL)
+    figures.differences(table, RECALL, "a difference")
     rows = (("none", 0, single[0]), ("none", 1, single[1]))
     figures.depths(Table("t", "", ("system", "layers", RECALL), rows), RECALL)
     assert "Recall@10" in drawn[0].get_supxlabel()
@@ -185,7 +185,7 @@ def test_depths_draw_a_panel_a_system(drawn: list[Figure]) -> None:
 
 def test_differences_stand_from_the_highest_down_around_zero(drawn: list[Figure]) -> None:
     table = compared(Estimate(0.2, 0.05), Estimate(-0.3, 0.1), Estimate(0.1, 0.12))
-    figures.differences(table, SELECTION)
+    figures.differences(table, SELECTION, "a difference")
     (axes,) = drawn[0].axes
     points = lines_of(axes)
     assert [points_of(p.lines[0]) for p in points] == [[(0.2, 0)], [(0.1, 1)], [(-0.3, 2)]]
@@ -209,11 +209,32 @@ def test_differences_may_be_of_something_else(drawn: list[Figure]) -> None:
     assert drawn[0].get_supxlabel().startswith("gain of `frozen`\n")
 
 
+def test_differences_may_keep_the_order_of_their_table(drawn: list[Figure]) -> None:
+    rows = (("0–4", Estimate(0.1, 0.05)), ("5–9", Estimate(0.3, 0.1)), ("10+", Estimate(0.2, 0.1)))
+    table = Table("t", "", ("history", "gain"), rows)
+    figures.differences(table, "gain", "gain", falling=False)
+    (axes,) = drawn[0].axes
+    assert ticks(axes.yaxis) == ["0–4", "5–9", "10+"]
+    assert words(axes) == ["0.1000", "0.3000", "0.2000"]
+
+
+def test_intervals_need_not_lie_evenly_about_their_means(drawn: list[Figure]) -> None:
+    rows = (("a", Interval(0.1, -0.01, 0.15)), ("b", Interval(-0.2, -0.5, -0.19)))
+    table = Table("t", "", ("system", "gain"), rows, signed=frozenset({"gain"}))
+    figures.differences(table, "gain", "gain")
+    (axes,) = drawn[0].axes
+    points = lines_of(axes)
+    assert np.allclose([spans(p, axis=0)[0] for p in points], [(-0.01, 0.15), (-0.5, -0.19)])
+    hollow = [to_hex(p.lines[0].get_markerfacecolor()) == look.PAPER for p in points]
+    assert hollow == [True, False]
+    assert words(axes) == ["+0.1000", "−0.2000"]
+
+
 def test_one_value_beside_intervals_has_none(drawn: list[Figure]) -> None:
     """As of a system that reads no seed: neither a bar nor its caps."""
     table = compared(Estimate(0.2, 0.05), Estimate(0.3, None), Estimate(0.1, 0.02))
     figures.bars(table, SELECTION)
-    figures.differences(table, SELECTION)
+    figures.differences(table, SELECTION, "a difference")
     assert [bar.errorbar is None for bar in bars_of(drawn[0].axes[0])] == [True, False, False]
     assert [p.has_xerr for p in lines_of(drawn[1].axes[0])] == [False, True, True]
     rows = (("none", 0, Estimate(0.2, None)), ("none", 1, Estimate(0.3, 0.1)))
@@ -297,7 +318,7 @@ def test_any_number_of_systems_is_named_in_readable_letters(
     epochs = replace(deep, columns=("system", "epoch", "loss"))
     drawings = [
         figures.bars(table, SELECTION),
-        figures.differences(table, SELECTION),
+        figures.differences(table, SELECTION, "a difference"),
         figures.bars_by_system([table] * 6, [SELECTION] * 6),
         figures.depths(deep, SELECTION),
         figures.curves(epochs, "loss", "Loss"),

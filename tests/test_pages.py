@@ -2,17 +2,18 @@
 
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
-from markupsafe import Markup
 
 from model.metrics import SELECTION, Measure
 from pipeline.reporting.captions import Figure
+from pipeline.reporting.gallery import Gallery, Person, Pick, Recommendations, Tiles
 from pipeline.reporting.pages import TEMPLATES, render
-from pipeline.reporting.sections import Report
+from pipeline.reporting.sections import Report, Section
 from pipeline.reporting.svg import NARROW, WIDE
 from pipeline.reporting.table import Table
+from pipeline.reporting.tiles import Tile
 
 NUMBERS = Table(
     "numbers",
@@ -29,20 +30,12 @@ SENTENCES = Table(
 PAIRS = Table("pairs", "Keys", ("key", "value"), (("a", "a text of more than a few letters"),))
 
 
-@dataclass(frozen=True)
-class Section:
-    """As `pipeline.reporting.sections.Section`, with what a page can show besides."""
-
-    title: str = "A section"
-    text: list[str] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    folded: list[Table] = field(default_factory=list)
-    html: Markup | None = None
+def section(**parts: Any) -> Section:
+    return Section("A section", **parts)
 
 
 def shown(*sections: Section, template: str = "report.html.j2") -> str:
-    report = Report("a catalogue", list(sections), [NUMBERS])  # type: ignore[arg-type]
+    report = Report("a catalogue", list(sections), [NUMBERS])
     return render(report, template)
 
 
@@ -56,7 +49,7 @@ def table_of(page: str) -> ET.Element:
 
 
 def test_every_column_has_a_heading_and_spans_add_up() -> None:
-    table = table_of(shown(Section(tables=[NUMBERS])))
+    table = table_of(shown(section(tables=[NUMBERS])))
     groups, headings = ([*row] for row in table.findall("thead/tr"))
     assert [(th.text, th.get("rowspan"), th.get("colspan")) for th in groups] == [
         ("layers", "2", None), ("NDCG", None, "2"), ("recall", None, None), ("note", "2", None),
@@ -69,49 +62,57 @@ def test_every_column_has_a_heading_and_spans_add_up() -> None:
 
 
 def test_tables_of_sentences_stay_tables_when_their_rows_are_blocks() -> None:
-    table = table_of(shown(Section(tables=[SENTENCES])))
+    table = table_of(shown(section(tables=[SENTENCES])))
     assert table.get("role") == "table" and "prose" in table.get("class", "").split()
     assert {row.get("role") for row in table.iter("tr")} == {"row"}
     cells = [*table.iter("td")]
     assert [cell.get("data-label") for cell in cells] == ["items", "weights", "licence"]
     assert {cell.get("role") for cell in cells} == {"cell"}
     for other in (NUMBERS, PAIRS):
-        table = table_of(shown(Section(tables=[other])))
+        table = table_of(shown(section(tables=[other])))
         assert table.get("role") is None and "prose" not in table.get("class", "")
 
 
 @pytest.mark.parametrize("template", ["report.html.j2", "report.md.j2"])
 def test_a_table_links_to_its_file_where_there_is_one(template: str) -> None:
-    page = shown(Section(tables=[NUMBERS, SENTENCES]), template=template)
+    page = shown(section(tables=[NUMBERS, SENTENCES]), template=template)
     assert re.findall(r"tables/(\w+)\.csv", page) == ["numbers"]
 
 
 @pytest.mark.parametrize("template", ["report.html.j2", "report.md.j2"])
 def test_folded_tables_stand_in_details(template: str) -> None:
-    page = shown(Section(tables=[SENTENCES], folded=[NUMBERS, PAIRS]), template=template)
+    page = shown(section(tables=[SENTENCES], folded=[NUMBERS, PAIRS]), template=template)
     before, inside = page.split("<details>")
     inside, after = inside.split("</details>")
     assert re.findall(r"<summary>(.*?)</summary>", inside) == ["2 more tables"]
     assert NUMBERS.caption in inside and PAIRS.caption in inside and "tables/numbers.csv" in inside
     assert SENTENCES.caption in before and PAIRS.caption not in before + after
-    assert "<details" not in shown(Section(tables=[NUMBERS]), template=template)
+    assert "<details" not in shown(section(tables=[NUMBERS]), template=template)
 
 
 @pytest.mark.parametrize(("columns", "left_out"), [(24, False), (25, True)])
 def test_what_no_paper_holds_is_left_out_of_print(columns: int, left_out: bool) -> None:
     table = Table("t", "", tuple(f"c{n}" for n in range(columns)), ((1,) * columns,))
-    page = shown(Section(tables=[table]))
+    page = shown(section(tables=[table]))
     assert ('<figure class="table paperless">' in page) == left_out
     assert page.count("<td") == columns - 1
 
 
-def test_a_section_may_hold_html_of_its_own() -> None:
-    page = shown(Section(tables=[NUMBERS], html=Markup("<p>ready & made</p>")))
-    assert page.index("</table>") < page.index("<p>ready & made</p>") < page.index("</section>")
+@pytest.mark.parametrize("template", ["report.html.j2", "report.md.j2"])
+def test_a_gallery_stands_in_its_section(template: str) -> None:
+    tile = Tile("i1", "A <title>", "", ())
+    rows = (Recommendations("frozen", 2, (Pick(tile, True),)),)
+    person = Person("u1", Tiles((tile,), 1), Tiles((tile,), 3), rows)
+    page = shown(
+        section(tables=[NUMBERS], gallery=Gallery("test", (person,), {})), template=template
+    )
+    assert page.index("Numbers by depth") < page.index("frozen, K = 2")
+    assert "<title>" not in page.split("</head>")[-1]
+    assert "frozen" not in shown(section(tables=[NUMBERS]), template=template)
 
 
 def test_wide_drawings_take_a_row_and_can_be_scrolled() -> None:
-    page = shown(Section(figures=[figure("a", NARROW), figure("b", WIDE)]))
+    page = shown(section(figures=[figure("a", NARROW), figure("b", WIDE)]))
     narrow, wide = re.findall(r"<figure.*?</figure>", page, re.S)
     assert 'class="wide"' in wide and 'tabindex="0"' in wide and f"--natural: {WIDE}px" in wide
     assert "class" not in narrow.split(">")[0] and "tabindex" not in narrow
@@ -131,7 +132,7 @@ def test_a_lone_drawing_stands_beside_its_text(
     text: list[str], widths: list[int], beside: bool
 ) -> None:
     drawings = [figure(f"f{i}", width) for i, width in enumerate(widths)]
-    page = shown(Section(text=text, figures=drawings))
+    page = shown(section(text=text, figures=drawings))
     assert ('<div class="beside">' in page) == beside
     assert page.count("<svg") == len(widths)
 
@@ -141,4 +142,4 @@ def test_dark_is_for_screens_alone() -> None:
     assert re.findall(r"@media ([^{]*dark[^{]*)\{", style) == [
         "screen and (prefers-color-scheme: dark) "
     ]
-    assert style in shown(Section())  # the page stands alone
+    assert style in shown(section())  # the page stands alone

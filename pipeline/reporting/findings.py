@@ -41,7 +41,11 @@ def findings(
 def _what_to_use(evidence: Evidence, questions: Questions) -> Iterator[str]:
     chosen, scores = questions.preferred, evidence.scores
     if chosen is None:
-        yield "Without a validation split nothing is selected, so no system is recommended."
+        yield (
+            "Every system has a fit that ended at its limit of epochs, so none is recommended."
+            if scores.validated
+            else "Without a validation split nothing is selected, so no system is recommended."
+        )
         return
     depth = "" if chosen.layers is None else f" -S layers={chosen.layers}"
     validation = scores.estimate(chosen.system, chosen.layers, split="validation")
@@ -64,8 +68,8 @@ def _does_content_help(inputs: Inputs, questions: Questions) -> Iterator[str]:
     base = [c for c in questions.baseline if inputs.reads_content(c.setting.system)]
     if not base or questions.content is None:
         yield (
-            f"{asked} The study does not say: that needs `{BASELINE}`, a system with content, and "
-            "a validation split."
+            f"{asked} The study does not say: that needs `{BASELINE}`, a system with content whose "
+            "fits end before their limit of epochs, and a validation split."
         )
         return
     against = f"Against `{BASELINE}`: {_tally(base)}."

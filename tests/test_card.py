@@ -1,0 +1,124 @@
+"""The model card, and the page of what fitting took."""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+from studies import WEIGHTS, Model, model
+
+from pipeline.common import paths
+from pipeline.experiments.results import write_rows
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+Make = Callable[..., Path]
+SEEDS = (1, 2)
+
+
+def models() -> list[Model]:
+    """Two systems, one of them without depth and seed."""
+    found = [model(s, k, seed) for s in ("none", "frozen") for k in (0, 2) for seed in SEEDS]
+    return [*found, model("ease", None, None)]
+
+
+def card(folder: Path) -> str:
+    return (folder / "model-card.md").read_text()
+
+
+def test_metrics_are_the_users_means_with_their_intervals(make: Make) -> None:
+    trained = model("frozen", 2, 1)
+    text = card(make(models(), trained=trained))
+    rows = pq.read_table(paths.TRAINED_USERS).to_pylist()
+    number = r"(−?\d\.\d{4})"
+    found = re.findall(
+        rf"^\| (\w+) \| (\w+)@10 \| {number} \[{number}, {number}\] \| (\d+) \|$", text, re.M
+    )
+    assert [row[:2] for row in found] == [
+        ("test", "Precision"), ("test", "Recall"), ("test", "NDCG"), ("validation", "NDCG"),
+    ]  # fmt: skip
+    for split, metric, *numbers, users in found:
+        values = np.array([r[f"{metric.lower()}@10"] for r in rows if r["split"] == split])
+        mean, low, high = (float(n.replace("−", "-")) for n in numbers)
+        assert int(users) == len(values)
+        assert mean == pytest.approx(values.mean(), abs=1e-4)
+        interval = stats.bootstrap(
+            (values,), np.mean, n_resamples=4000, method="BCa", rng=np.random.default_rng(1)
+        ).confidence_interval
+        width = interval.high - interval.low
+        assert (low, high) == pytest.approx((interval.low, interval.high), abs=0.08 * width)
+
+
+def test_what_the_model_is_and_was_made_from(make: Make) -> None:
+    text = card(make(models(), trained=model("frozen", 2, 1, best_epoch=17)))
+    assert text.startswith("# Model card: `frozen`, K = 2\n")
+    assert "K = 2, seed 1, best epoch 17. It reads text, image." in text
+    assert f"sha256 `{hashlib.sha256(paths.MODEL.read_bytes()).hexdigest()}`" in text
+    assert "60 items to 48 users" in text and "272 train" in text
+    assert "| train.layer_weights | [] |" in text and "| aggregate | mean |" in text
+    assert "encoders of image, audio have random weights" in text and "synthetic" in text
+    pretrained = dict.fromkeys(WEIGHTS, "pretrained")
+    text = card(make(models(), weights=pretrained, synthetic=False))
+    assert "random weights" not in text and "synthetic" not in text
+
+
+def test_a_model_without_depth_or_seed(make: Make) -> None:
+    text = card(make(models(), trained=model("ease", None, None)))
+    assert text.startswith("# Model card: `ease`\n")
+    assert "K =" not in text and "None" not in text and ", seed" not in text
+
+
+def test_a_hostile_name_of_a_catalogue_is_shown_as_it_stands(make: Make) -> None:
+    name = "data/<b>&|*x*"
+    assert f"trained on `{name}`" in card(make(models(), dataset=name))
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_split_that_is_not_there_has_no_metrics(split: str, make: Make) -> None:
+    found = [replace(m, values={s: v for s, v in m.values.items() if s != split}) for m in models()]
+    text = card(make(found))
+    assert f"\n| {split} |" not in text and "NDCG@10" in text
+
+
+def timed(system: str, seconds: float) -> None:
+    """As a study leaves it: both depths, and a control that counts in the whole alone."""
+    paths.TIMES.mkdir(parents=True, exist_ok=True)
+    depths: list[int | None] = [None] if system == "ease" else [0, 2]
+    rows = [
+        {"system": system, "control": control, "layers": k, "seed": None if k is None else seed,
+         "seconds": seconds * seed, "megabytes": 100.0 * seed, "epochs": 10, "device": "cpu"}
+        for control in (None, "placebo")
+        for k in depths
+        for seed in (SEEDS if k is not None else (1,))
+    ]  # fmt: skip
+    write_rows(paths.times_path(system), rows, ("system",))
+
+
+def test_what_fitting_took_has_a_page_of_its_own(make: Make) -> None:
+    folder = make(models())
+    assert not (folder / "times.html").exists()
+    plain = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    for system in ("none", "frozen"):
+        timed(system, 7.25)
+    make(models())
+    assert not (folder / "times.html").exists()  # one system is lacking
+    timed("ease", 3.5)
+    make(models())
+    page = (folder / "times.html").read_text()
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S)
+             for row in re.findall(r"<tr>(.*?)</tr>", page, re.S)]  # fmt: skip
+    rows = {row[0]: row for row in cells if row}
+    # At the selected depth (7.25 + 14.5) / 2; all, (7.25 + 14.5) · 2 depths · 2 with the control.
+    assert rows["frozen"][3:] == ["10.875", "10.000", "200.000", "cpu", "87.000", "8"]
+    assert rows["ease"][3:] == ["3.500", "10.000", "100.000", "cpu", "7.000", "2"]
+    now = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != "times.html"}
+    assert now == plain  # nothing else changes with times
+    assert "10.875" not in (folder / "index.html").read_text()
+    shutil.rmtree(paths.TIMES)
+    make(models())
+    assert {p: p.read_bytes() for p in plain} == plain
