@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ class Experiment:
         layers, seed: None where the system does not read them.
         device: cpu or cuda.
         control: what is changed about the system, by `model.controls`.
+        asked: the arguments of `of`, which make an equal one from equal parameters.
     """
 
     system: str
@@ -41,6 +42,9 @@ class Experiment:
     seed: int | None
     device: str
     control: str | None = None
+    asked: tuple[str, int | None, int | None, str | None] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     @classmethod
     def of(
@@ -68,6 +72,7 @@ class Experiment:
             seed if "seed" in read else None,
             resolve_device(params.device),
             None if override else control,  # the configuration says it all
+            (system, layers, seed, control),
         )
 
     @property

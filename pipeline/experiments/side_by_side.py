@@ -63,8 +63,7 @@ def _fitted(
     pool = ProcessPoolExecutor(count, context, _begin, (os.getpid(),))
     try:
         # Only names travel: an experiment's options are of a class that cannot.
-        names = [(e.system, e.layers, e.seed, e.control) for e in missing]
-        for done in as_completed([pool.submit(_fit, *named) for named in names]):
+        for done in as_completed([pool.submit(_fit, *(e.asked or ())) for e in missing]):
             done.result()
             yield
     except BrokenProcessPool:
