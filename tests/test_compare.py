@@ -18,13 +18,13 @@ from pipeline.comparing.paired import (
     Found,
     by_history,
     by_popularity,
-    detectable,
     measures_of,
     paired,
     verdict,
 )
 from pipeline.comparing.sides import Side, aligned
 from pipeline.comparing.text import WIDTH, described
+from pipeline.evidence.significance import detectable
 
 USERS = [f"u{n}" for n in range(8)]
 ITEMS = ["jazz", "reef", "robot", "whale", "motor"]

@@ -14,7 +14,6 @@ from small import write_catalogue
 
 from model.interactions import Interactions
 from pipeline import report, study, train
-from pipeline.common import paths
 from pipeline.reporting.contrasts import Evidence
 from pipeline.reporting.findings import findings
 from pipeline.reporting.judgements import Judgements

@@ -2,7 +2,7 @@
 
 import ctypes
 import resource
-import sys
+from pathlib import Path
 
 from encoders.precision import check_precision
 from pipeline.common.files import InputError
@@ -43,14 +43,36 @@ def card(device: str) -> str:
     return torch.cuda.get_device_name(device)
 
 
+def reset_peak_memory(device: str) -> int:
+    """From here on `peak_memory` counts anew, where the system allows; the bytes held now."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return 1024 * _status("VmRSS")
+    except OSError:  # not Linux
+        return 0
+
+
 def peak_memory(device: str) -> int:
     """The most bytes that this process has held: on the card, or resident on a CPU."""
     if device == "cuda":
         import torch
 
         return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    try:
+        return 1024 * _status("VmHWM")
+    except OSError:  # macOS, which counts in bytes
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _status(name: str) -> int:
+    """Kilobytes, by the kernel's account of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
 
 
 def _has_cuda() -> bool:

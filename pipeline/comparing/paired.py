@@ -7,17 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from model.metrics import SELECTION, Measure
 from pipeline.common.files import InputError
 from pipeline.comparing.sides import Side
-from pipeline.evidence.significance import CONFIDENCE, Comparison, compare
+from pipeline.evidence.significance import CONFIDENCE, Comparison, compare, detectable
 from pipeline.evidence.slices import history_slices, popularity_slices
 from pipeline.experiments.results import HEADLINES
 
 LEVEL = 1 - CONFIDENCE
-POWER = 0.8
 FEWEST = 6
 """Users below whom not even equal signs are unlikely: 2 / 2^5 > `LEVEL`."""
 
@@ -164,15 +162,3 @@ def _paired(split: str, metric: str, first: Floats, second: Floats) -> Paired:
     return Paired(
         split, metric, float(first.mean()), float(second.mean()), found, detectable(differences)
     )
-
-
-def detectable(differences: Floats) -> float:
-    """The smallest mean that a two-sided t-test of such differences (n,) shows `POWER` of the time.
-
-    Infinite for a single one.
-    """
-    users = len(differences)
-    if users < 2:
-        return float("inf")
-    quantiles = stdtrit(users - 1, (1 + CONFIDENCE) / 2) + stdtrit(users - 1, POWER)
-    return float(quantiles * differences.std(ddof=1) / np.sqrt(users))

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, stdtr
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 CONFIDENCE = 0.95
+POWER = 0.8
 RESAMPLES = 10_000
 SEED = 0
 CELLS = 1 << 21
@@ -218,3 +219,15 @@ def _bca(errors: Floats, tolerance: float, acceleration: float) -> Floats:
     bias = ndtri((1 + below - above) / 2)
     shifted = bias + ndtri([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return np.quantile(errors, ndtr(bias + shifted / (1 - acceleration * shifted)))
+
+
+def detectable(differences: NDArray[np.float64], level: float = 0.05) -> float:
+    """The smallest mean that a two-sided t-test of such differences (n,) finds `POWER` of the time.
+
+    Infinite for a single one.
+    """
+    users = len(differences)
+    if users < 2:
+        return float("inf")
+    quantiles = stdtrit(users - 1, 1 - level / 2) + stdtrit(users - 1, POWER)
+    return float(quantiles * differences.std(ddof=1) / np.sqrt(users))

@@ -63,7 +63,7 @@ class Cell:
 
     @property
     def costs(self) -> dict[str, float]:
-        """`seconds` that fitting and evaluating took, `megabytes` that the process held at most."""
+        """`seconds` that fitting took, `megabytes` at most beyond what the process held."""
         return json.loads(costs_path(self.path).read_text())
 
     def judged(self, split: str) -> Judged:

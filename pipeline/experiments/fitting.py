@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from model.config import flatten
 from model.metrics import SELECTION
-from pipeline.common.device import peak_memory
+from pipeline.common.device import peak_memory, reset_peak_memory
 from pipeline.common.files import InputError, atomic_write
 from pipeline.common.progress import Progress
 from pipeline.experiments.checkpoint import Checkpoint
@@ -24,7 +24,7 @@ log = logging.getLogger("cells")
 
 
 def costs_path(path: Path) -> Path:
-    """What fitting the cell at `path` took: `seconds`, and `megabytes` that the process held."""
+    """Where it says what a cell took: `seconds`, and `megabytes` beyond what the process held."""
     return path.with_suffix(".json")
 
 
@@ -39,6 +39,7 @@ def fit_cell(experiment: Experiment, whole: Dataset, path: Path, checkpoint: Che
     device = torch.device(experiment.device)
     dataset = whole.to(device)
     config, resumed = experiment.config, checkpoint.load()
+    held = reset_peak_memory(experiment.device)
     epochs, done = flatten(config).get("train.epochs", 1), len(resumed.history) if resumed else 0
     with Progress(epochs, experiment.label, "epochs", log, done, most=True) as progress:
 
@@ -76,7 +77,7 @@ def fit_cell(experiment: Experiment, whole: Dataset, path: Path, checkpoint: Che
     }
     costs = {
         "seconds": round(checkpoint.seconds, 3),
-        "megabytes": round(peak_memory(experiment.device) / 1e6, 1),
+        "megabytes": round((peak_memory(experiment.device) - held) / 1e6, 1),
     }
     # In a file of their own: equal fits make equal cells, but never take equally long.
     atomic_write(costs_path(path), json.dumps(costs) + "\n")

@@ -26,11 +26,13 @@ class Figure:
 def of_contrasts(name: str, table: Table | None, what: str) -> Iterator[Figure]:
     """Differences with their intervals over users."""
     if table:
+        verdicts = zip(table["system"], table["verdict"], strict=True)
+        told = {system for system, verdict in verdicts if verdict in ("higher", "lower")}
         yield Figure(
             name,
             f"{what}, with 95 % intervals over users",
             _values(table, DIFFERENCE),
-            figures.differences(table, DIFFERENCE, what),
+            figures.differences(table, DIFFERENCE, what, told=told),
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from safetensors import safe_open
 
-from model.metrics import METRICS, Measure
+from model.metrics import METRICS, SELECTION, Measure
 from pipeline.evidence.significance import compare
 from pipeline.experiments.results import HEADLINES
 from pipeline.reporting.descriptions import is_random, modalities_table
@@ -32,7 +32,8 @@ def model_card(inputs: Inputs) -> str:
         sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
         summary=inputs.summary,
         random=[m for m, metadata in inputs.embeddings.items() if is_random(metadata)],
-        read=[m for m in described["modalities"]],
+        read=described["modalities"],
+        selected=inputs.early_stopping,
         modalities=modalities_table(inputs.summary, inputs.embeddings, inputs.failures),
         metrics=metrics_table(users),
         parameters=Table(
@@ -52,12 +53,12 @@ def metrics_table(users: Any) -> Table:
         mine = splits == split
         if not mine.any():
             continue
-        measures = [Measure(metric, 10) for metric in METRICS if metric in metrics]
+        measures = [Measure(metric, SELECTION.k) for metric in METRICS if metric in metrics]
         values = np.stack([table[str(m)].to_numpy()[mine] for m in measures], axis=1)
         for measure, found in zip(measures, compare(values), strict=True):
             interval = Interval(found.difference, found.low, found.high)
             rows.append((split, title(measure), interval, found.users))
-    caption = "Metrics, with 95 % intervals over users (BCa bootstrap) for this one seed"
+    caption = "Metrics, with 95 % intervals over users (BCa bootstrap), of this one model"
     return Table("card", caption, ("split", "metric", "value", "users"), tuple(rows))
 
 

@@ -11,6 +11,7 @@ from model.metrics import METRICS, SELECTION, Measure
 from pipeline.experiments.results import Row
 from pipeline.reporting.contrasts import Evidence
 from pipeline.reporting.estimates import estimate
+from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.scores import BASELINE, Scores, Setting
 from pipeline.reporting.table import SELECTED_BY, Column, Table, at_depth
 
@@ -158,26 +159,30 @@ def gains_table(evidence: Evidence) -> Table | None:
     )
 
 
-def convergence_table(evidence: Evidence, models: Sequence[Row]) -> Table | None:
+def convergence_table(evidence: Evidence, inputs: Inputs) -> Table | None:
     """When the fits at the selected depths were at their best, and whether they were cut off."""
     rows = []
     for system, setting in evidence.selected.items():
         for control in (None, *evidence.scores.controls.get(system, ())):
             key = (system, setting.layers, control)
-            found = [m for m in models if (m["system"], m["layers"], m["control"]) == key]
+            found = [
+                m for m in inputs.study.models if (m["system"], m["layers"], m["control"]) == key
+            ]
             if max(m["epochs"] for m in found) > 1:
                 best = [m["best_epoch"] for m in found]
                 rows.append(
                     (
                         system, control or "", setting.layers, fmean(best), max(best),
-                        max(m["epochs"] for m in found), sum(m["limited"] for m in found),
+                        max(m["epochs"] for m in found),
+                        sum(m["limited"] for m in found) if inputs.early_stopping else None,
                     )
                 )  # fmt: skip
     return _unless_empty(
         Table(
             "convergence",
             "The epoch that validation chose, over seeds, and how many fits ended at the limit of "
-            "epochs while they may still have improved: no finding rests on those",
+            "epochs while they may still have improved: no finding rests on those; – where nothing "
+            "stops fits early",
             (
                 "system", "control", "layers", "best epoch, mean", "best epoch, latest",
                 "epochs, most", "at the limit",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
-from model.controls import CONTROLS
+from model.controls import AGGREGATE, CONTROLS
 from model.metrics import Measure
-from pipeline.evidence.significance import Comparison, compare
+from pipeline.evidence.significance import Comparison, compare, detectable
 from pipeline.experiments.results import Row
-from pipeline.reporting.estimates import Estimate, Interval
-from pipeline.reporting.judgements import Judgements
-from pipeline.reporting.scores import Scores, Setting
+from pipeline.reporting.estimates import Estimate, Interval, estimate
+from pipeline.reporting.judgements import Judgements, Values
+from pipeline.reporting.scores import BASELINE, Scores, Setting
 from pipeline.reporting.table import SELECTED_BY, Table
 
 LEVEL = 0.05
@@ -31,6 +32,7 @@ class Contrast:
         users: the comparison over users, each the mean over seeds.
         seeds: the difference over seeds, each the mean over users; None without pairs of seeds.
         limited: whether a fit of either ended at its limit of epochs.
+        detectable: the difference that its family would find four times in five.
     """
 
     setting: Setting
@@ -40,6 +42,7 @@ class Contrast:
     users: Comparison
     seeds: Estimate | None
     limited: bool
+    detectable: float
 
     @property
     def difference(self) -> Interval:
@@ -53,15 +56,17 @@ class Contrast:
         Users tell if the sign-flip test does, Holm-corrected over its family; seeds, where there
         are several, if their interval excludes zero.
         """
-        if self.limited:
-            return "limited"
-        if self.users.adjusted >= LEVEL:
-            return "undecided"
-        higher = self.users.difference > 0
-        seeds = self.seeds
-        if seeds and seeds.half is not None and not (seeds.low > 0 if higher else seeds.high < 0):
-            return "undecided"
-        return "higher" if higher else "lower"
+        return "limited" if self.limited else verdict_of(self.users, self.seeds)
+
+
+def verdict_of(users: Comparison, seeds: Estimate | None) -> str:
+    """`higher` or `lower` if users and seeds tell, else `undecided`."""
+    if users.adjusted >= LEVEL:
+        return "undecided"
+    higher = users.difference > 0
+    if seeds and seeds.half is not None and not (seeds.low > 0 if higher else seeds.high < 0):
+        return "undecided"
+    return "higher" if higher else "lower"
 
 
 class Evidence:
@@ -91,13 +96,15 @@ class Evidence:
         if not pairs:
             return []
         values = {setting: self.judgements.values(setting) for pair in pairs for setting in pair}
-        found = compare(np.stack([values[a] - values[b] for a, b in pairs], axis=1))
+        less = [values[a] - values[b] for a, b in pairs]
+        found = compare(np.stack(less, axis=1))
         return [
             Contrast(
                 a, b, float(values[a].mean()), float(values[b].mean()), comparison,
                 self.scores.paired(a, b), self.limited(a) or self.limited(b),
+                detectable(differences, LEVEL / len(pairs)),
             )
-            for (a, b), comparison in zip(pairs, found, strict=True)
+            for (a, b), comparison, differences in zip(pairs, found, less, strict=True)
         ]  # fmt: skip
 
     def against(self, baseline: str) -> list[Contrast]:
@@ -116,6 +123,37 @@ class Evidence:
             ]
         )
 
+    def gaps(
+        self, systems: Sequence[str], depths: tuple[int, int]
+    ) -> tuple[tuple[float, float], str, float]:
+        """How much `systems` are above `none` on average, at two depths.
+
+        Returns:
+            Both means; the verdict on the first less the second, and its p over users.
+        """
+
+        def users(k: int) -> Values:
+            values, base = self.judgements.values, self.judgements.values(Setting(BASELINE, k))
+            return np.mean([values(Setting(s, k)) - base for s in systems], axis=0)
+
+        def seeds(k: int) -> dict[int | None, float]:
+            base, each = (
+                self.scores.by_seed(BASELINE, k),
+                [self.scores.by_seed(s, k) for s in systems],
+            )
+            return {
+                s: fmean(of[s] for of in each) - base[s]
+                for s in base
+                if all(s in of for of in each)
+            }
+
+        first, last = map(users, depths)
+        (found,) = compare((first - last)[:, None])
+        by_seed = [seeds(k) for k in depths]
+        pairs = [value - by_seed[1][s] for s, value in by_seed[0].items() if s in by_seed[1]]
+        means = float(first.mean()), float(last.mean())
+        return means, verdict_of(found, estimate(pairs) if pairs else None), found.adjusted
+
     def best(self, measure: Measure) -> set[str]:
         """The system of the highest mean, and those that users do not tell from it."""
         values = {
@@ -130,23 +168,28 @@ class Evidence:
         return {highest} | {system for system, one in found if one.adjusted >= LEVEL}
 
 
-def contrasts_table(name: str, caption: str, contrasts: Sequence[Contrast]) -> Table | None:
-    """A row a comparison, with all that its verdict rests on."""
+def contrasts_table(
+    name: str, caption: str, other: str, contrasts: Sequence[Contrast]
+) -> Table | None:
+    """A row a comparison, with all that its verdict rests on.
+
+    Args:
+        other: what the second sides are called.
+    """
     if not contrasts:
         return None
     return Table(
         name,
         caption,
         (
-            "system", "layers", SELECTED_BY, "of the other", DIFFERENCE,
-            "difference (seeds)", "p, t", "p, sign flips", "p, Holm", "d_z", "users who gain",
-            "users who lose", "verdict",
+            "system", "verdict", "layers", SELECTED_BY, other, DIFFERENCE, "difference (seeds)",
+            "p, Holm", "p, sign flips", "p, t", "d_z", "users who gain", "users who lose",
         ),
         tuple(
             (
-                c.setting.system, c.setting.layers, c.mean, c.other_mean, c.difference, c.seeds,
-                c.users.t, c.users.sign_flip, c.users.adjusted, c.users.effect, c.users.gain,
-                c.users.loss, c.verdict,
+                c.setting.system, c.verdict, c.setting.layers, c.mean, c.other_mean, c.difference,
+                c.seeds, c.users.adjusted, c.users.sign_flip, c.users.t, c.users.effect,
+                c.users.gain, c.users.loss,
             )
             for c in contrasts
         ),
@@ -154,11 +197,12 @@ def contrasts_table(name: str, caption: str, contrasts: Sequence[Contrast]) -> T
     )  # fmt: skip
 
 
-def ablations_table(evidence: Evidence) -> Table | None:
-    """Systems with parts left out, or fused by another function, less themselves."""
+def ablations_table(evidence: Evidence, aggregate: str) -> Table | None:
+    """Systems with parts left out, or with another function than `aggregate`, less themselves."""
     rows = []
     for system, setting in evidence.selected.items():
-        names = [c for c in evidence.scores.controls.get(system, ()) if c not in CONTROLS]
+        known = {*CONTROLS, AGGREGATE + aggregate}
+        names = [c for c in evidence.scores.controls.get(system, ()) if c not in known]
         for c in evidence.family([(setting.under(name), setting) for name in names]):
             changed = (c.setting.control or "").replace("_", " ")
             rows.append(

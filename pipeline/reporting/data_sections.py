@@ -52,7 +52,7 @@ def drawn(inputs: Inputs, files: list[Table]) -> list[Section]:
     p = inputs.params
     drawn = diagrams(p.study.systems, encoders, aggregate=p.aggregate, projection=p.projection)
     sections = [
-        Section("What vectors hold", ["Each point is an item, by what it is about."], mapped),
+        Section("What vectors hold", [_points(inputs)], mapped),
         Section(
             "How the systems work",
             ["Those of the paper that the study has."],
@@ -60,6 +60,11 @@ def drawn(inputs: Inputs, files: list[Table]) -> list[Section]:
         ),
     ]
     return [section for section in sections if section]
+
+
+def _points(inputs: Inputs) -> str:
+    labelled = any(vectors.labels for vectors in inputs.vectors)
+    return "Each point is an item" + (", by what it is about." if labelled else ".")
 
 
 def data(inputs: Inputs, files: list[Table]) -> Section:

@@ -62,16 +62,26 @@ def bars(table: Table, column: Measure, content: Collection[str] | None = None) 
 
 
 @styled
-def differences(table: Table, column: Column, label: str, *, falling: bool = True) -> str:
+def differences(
+    table: Table,
+    column: Column,
+    label: str,
+    *,
+    told: Collection[str] | None = None,
+    falling: bool = True,
+) -> str:
     """Each row's difference as a point with its interval; zero is marked.
 
     Args:
         label: what the differences are of.
+        told: the rows whose points are filled; None fills those whose interval excludes 0.
         falling: whether the highest comes first; else the table's order is kept.
     """
     figure, axes = _rows(table, column, falling)
-    for y, (_, value) in enumerate(_named(table, column, falling)):
+    for y, (name, value) in enumerate(_named(table, column, falling)):
         clear = value.half is not None and (value.low > 0 or value.high < 0)
+        if told is not None:
+            clear = name in told
         reach = [[value.mean - value.low], [value.high - value.mean]]
         axes.errorbar(
             value.mean, y, xerr=None if value.half is None else reach, color=PALETTE[0],
@@ -79,7 +89,8 @@ def differences(table: Table, column: Column, label: str, *, falling: bool = Tru
             elinewidth=1.8, capsize=3,
         )  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1)
-    figure.supxlabel(f"{label}\nfilled: the interval excludes 0", fontsize=TEXT * PX)
+    filled = "the interval excludes 0" if told is None else "told apart (see the verdicts)"
+    figure.supxlabel(f"{label}\nfilled: {filled}", fontsize=TEXT * PX)
     return svg_of(figure)
 
 

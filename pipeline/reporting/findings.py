@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-import numpy as np
-
-from pipeline.evidence.significance import compare
 from pipeline.reporting.contrasts import LEVEL, Contrast, Evidence, by_system
 from pipeline.reporting.descriptions import is_random
 from pipeline.reporting.inputs import Inputs
@@ -33,7 +31,7 @@ def findings(
         *_magnitude(questions),
         *_depth(inputs, evidence),
         *_balance(alpha, evidence),
-        *_undecided(evidence, questions),
+        *_undecided(inputs, evidence, questions),
         *_caveats(inputs),
     ]
 
@@ -50,103 +48,119 @@ def _what_to_use(evidence: Evidence, questions: Questions) -> Iterator[str]:
     depth = "" if chosen.layers is None else f" -S layers={chosen.layers}"
     validation = scores.estimate(chosen.system, chosen.layers, split="validation")
     assert validation is not None  # it was chosen by that
-    values = {
-        s: float(evidence.judgements.values(one).mean()) for s, one in evidence.selected.items()
-    }
-    place = 1 + sum(value > values[chosen.system] for value in values.values())
-    yield (
-        f"What to use: {called(chosen)}, which validation prefers of {len(values)} systems "
-        f"(validation {SELECTED_BY} {validation.mean:.4f}): "
-        f"`dvc exp run -S fusion={chosen.system}{depth}`. "
-        f"Its {scores.split} {SELECTED_BY} is {values[chosen.system]:.4f}, "
-        + ("the highest." if place == 1 else f"number {place} of {len(values)}.")
+    able = [s for s in evidence.selected.values() if not evidence.limited(s)]
+    text = (
+        f"**What to use: {called(chosen)}**, `dvc exp run -S fusion={chosen.system}{depth}`. "
+        f"Validation prefers it of {_count(able, 'system')}"
+        + (" whose fits converged" if len(able) < len(evidence.selected) else "")
+        + f" (validation {SELECTED_BY} {validation.mean:.4f})."
     )
+    if scores.split == "validation":
+        yield (
+            f"{text} There is no test split: all that follows compares on the split that selected, "
+            "which favours what was selected most."
+        )
+        return
+    text += f" Its test {SELECTED_BY} is {_mean(evidence, chosen):.4f}."
+    if others := questions.beside_preferred:
+        verdicts = Counter(contrast.verdict for contrast in others)
+        text += (
+            f" Of the {_count(others, 'other')}, {verdicts['lower']} are below it on test, "
+            f"{verdicts['higher']} above, {verdicts['undecided']} not told apart"
+            + (f", {verdicts['limited']} at the limit of epochs." if verdicts["limited"] else ".")
+        )
+    yield text
 
 
 def _does_content_help(inputs: Inputs, questions: Questions) -> Iterator[str]:
     asked = "Does content help (RQ1)?"
+    if not any(map(inputs.reads_content, inputs.params.study.systems)):
+        yield f"**{asked}** No system of the study reads content, or no item has any."
+        return
     base = [c for c in questions.baseline if inputs.reads_content(c.setting.system)]
-    if not base or questions.content is None:
+    if questions.content is None or not (base or questions.no_content):
         yield (
-            f"{asked} The study does not say: that needs `{BASELINE}`, a system with content whose "
-            "fits end before their limit of epochs, and a validation split."
+            f"**{asked}** The study does not say: that needs `{BASELINE}` or the control "
+            "`no_content`, a system with content whose fits converged, and a validation split."
         )
         return
-    against = f"Against `{BASELINE}`: {_tally(base)}."
     name = questions.content.system
-    placebo = by_system(questions.placebo).get(name)
-    if placebo is None:
-        yield (
-            f"{asked} Without a placebo it cannot be told whether a gain is content "
-            f"(`study.controls`). {against}"
-        )
-        return
-    conclusion = _conclusion(by_system(base)[name].verdict, placebo.verdict)
+    families = {
+        f"Beside `{BASELINE}`": base,
+        "Beside themselves without content": questions.no_content,
+        "Beside a placebo, themselves with every item's content at another item": questions.placebo,
+    }
+    found = [by_system(family).get(name) for family in families.values()]
+    verdicts = [contrast.verdict if contrast else None for contrast in found]
+    details = " ".join(f"{key}: {_tally(family)}." for key, family in families.items() if family)
     yield (
-        f"{asked} Of {called(questions.content)}, the best with content on validation: "
-        f"{conclusion}. {against} Against a placebo, the same content shuffled among the items: "
-        f"{_tally(questions.placebo)}."
+        f"**{asked} Of {called(questions.content)}, the best with content on validation: "
+        f"{_conclusion(*verdicts)}.** {details}"
     )
 
 
-def _conclusion(base: str, placebo: str) -> str:
-    match base, placebo:
-        case ("limited", _) | (_, "limited"):
-            return "nothing is said, since a fit ended at its limit of epochs"
-        case "higher", "higher":
-            return "it gains, and what it gains is content"
-        case "higher", _:
-            return f"it gains over `{BASELINE}`, but not over its placebo: that gain is not content"
-        case "lower", "higher":
-            return f"its content is worth something, but it is worse than `{BASELINE}`"
-        case "lower", _:
-            return f"it is worse than `{BASELINE}`"
-        case _, "higher":
-            return (
-                "its content is worth something, but whether that is more than "
-                f"`{BASELINE}` has without any, these users do not tell"
-            )
-        case _:
-            return "no gain by content that these users and seeds can show"
+def _conclusion(base: str | None, without: str | None, placebo: str | None) -> str:
+    """What three verdicts say together: beside `none`, without content, and with another's."""
+    if "limited" in (base, without, placebo):
+        return "nothing is said, since a fit ended at its limit of epochs"
+    without = without or base
+    if placebo is None:
+        return "whether a gain is content cannot be told without a placebo (`study.controls`)"
+    if without == "higher" and placebo == "higher":
+        beside = {
+            "higher": f", and it is above `{BASELINE}`",
+            "lower": f", but it is below `{BASELINE}`",
+            "undecided": f"; whether that lifts it above `{BASELINE}`, these users do not tell",
+        }
+        return "it gains by content" + beside.get(base or "", "")
+    if without == "higher":
+        if placebo == "lower":
+            return "it gains, but less than with shuffled content: that gain is not content"
+        return "it gains, but whether that is what its content says, these users do not tell"
+    if placebo == "higher":
+        return (
+            "its own content is better than shuffled content, but that it is better than none, "
+            "these users do not tell"
+        )
+    if without == "lower":
+        return "content harms it"
+    return "no gain by content that these users and seeds can show"
 
 
 def _which_architecture(inputs: Inputs, questions: Questions) -> Iterator[str]:
-    rivals = [
-        c
-        for c in questions.rivals
-        if inputs.reads_content(c.setting.system) and c.setting.system not in OTHERS
-    ]
+    rivals = [c for c in questions.beside_content if _is_architecture(inputs, c)]
     if rivals and questions.content:
         yield (
-            "Which architecture is best (RQ2)? Validation prefers "
+            "**Which architecture is best (RQ2)?** Validation prefers "
             f"{called(questions.content)}. Beside it: {_tally(rivals)}."
         )
 
 
 def _against_baselines(inputs: Inputs, questions: Questions) -> Iterator[str]:
-    rivals = [
-        c
-        for c in questions.rivals
-        if not inputs.reads_content(c.setting.system) or c.setting.system in OTHERS
-    ]
+    rivals = [c for c in questions.beside_content if not _is_architecture(inputs, c)]
     if rivals and questions.content:
         yield (
-            "How does it do against baselines and closed forms (RQ3)? Beside "
+            "**How does it do against baselines and closed forms (RQ3)?** Beside "
             f"{called(questions.content)}: {_tally(rivals)}."
         )
+
+
+def _is_architecture(inputs: Inputs, contrast: Contrast) -> bool:
+    system = contrast.setting.system
+    return inputs.reads_content(system) and system not in OTHERS
 
 
 def _magnitude(questions: Questions) -> Iterator[str]:
     if questions.unit_length:
         yield (
-            "Is it direction or length? Against themselves with items as long as their "
+            "**Is it direction or length?** Beside themselves with items as long as their "
             "collaborative embeddings, which content can only turn: "
             f"{_tally(questions.unit_length)}."
         )
 
 
 def _depth(inputs: Inputs, evidence: Evidence) -> Iterator[str]:
-    """Whether content gives more at the least depth than at the greatest: one test."""
+    """Whether systems with content differ from `none` more at one end of the depths."""
     base = [k for k in evidence.scores.depths.get(BASELINE, ()) if k is not None]
     systems = [
         s
@@ -156,55 +170,55 @@ def _depth(inputs: Inputs, evidence: Evidence) -> Iterator[str]:
     if len(base) < 2 or not systems:
         return
     ends = min(base), max(base)
-    settings = [Setting(s, k) for s in (BASELINE, *systems) for k in ends]
-    if any(map(evidence.limited, settings)):
+    if any(evidence.limited(Setting(s, k)) for s in (BASELINE, *systems) for k in ends):
         return
-    values = evidence.judgements.values
-    first, last = (
-        np.mean([values(Setting(s, k)) - values(Setting(BASELINE, k)) for s in systems], axis=0)
-        for k in ends
-    )
-    (found,) = compare((first - last)[:, None])
-    if found.sign_flip >= LEVEL:
-        told = "depth makes no difference to it that these users can show"
-    elif found.difference > 0:
-        told = "propagation takes over part of what content gives"
-    else:
-        told = "propagation adds to what content gives"
+    gaps, verdict, p = evidence.gaps(systems, ends)
+    told = {
+        "higher": f"it is larger at {at_depth(ends[0])}",
+        "lower": f"it is larger at {at_depth(ends[1])}",
+    }.get(verdict, "users and seeds do not tell which is larger")
     yield (
-        f"At equal depth the {len(systems)} systems with content and depth differ from "
-        f"`{BASELINE}` by {_signed(float(first.mean()))} on average at {at_depth(ends[0])} and by "
-        f"{_signed(float(last.mean()))} at {at_depth(ends[1])} (p {_p(found.sign_flip)}): {told}."
+        f"**Depth.** At equal depth, {_count(systems, 'system')} with content differ from "
+        f"`{BASELINE}` by {_signed(gaps[0])} on average at {at_depth(ends[0])} and by "
+        f"{_signed(gaps[1])} at {at_depth(ends[1])}: {told} (p {_p(p)})."
     )
 
 
 def _balance(alpha: Table | None, evidence: Evidence) -> Iterator[str]:
     for system, layers, value in alpha.rows if alpha else ():
         setting = Setting(system, layers)
-        if evidence.selected.get(system) == setting and not evidence.limited(setting):
+        if alpha and evidence.selected.get(system) == setting and not evidence.limited(setting):
             yield (
-                f"{called(setting)} ends at α = {value.mean:.4f}: {100 * value.mean:.0f} % of the "
-                "weight on the collaborative embedding."
+                f"**Balance.** {called(setting)} ends at α = {alpha.text(value)}: the "
+                f"collaborative embedding weighs α, each modality 1 − α = {1 - value.mean:.4f}."
             )
 
 
-def _undecided(evidence: Evidence, questions: Questions) -> Iterator[str]:
+def _undecided(inputs: Inputs, evidence: Evidence, questions: Questions) -> Iterator[str]:
     if limited := [s for s in evidence.selected.values() if evidence.limited(s)]:
         yield (
-            f"At the limit of epochs: {', '.join(map(called, limited))}. They may still have "
+            f"**At the limit of epochs:** {', '.join(map(called, limited))}. They may still have "
             "improved, so nothing is concluded from them; raise `train.epochs`."
         )
-    if questions.rivals:
-        half = median(c.difference.half for c in questions.rivals)
+    if not inputs.early_stopping:
         yield (
-            f"What these data cannot decide: with {questions.rivals[0].users.users:,} users, a "
-            f"difference of {SELECTED_BY} below about {half:.4f} is within chance (half of the "
-            "median 95 % interval over users)."
+            "**Convergence is not known:** nothing stopped fits early (`protocol: published`, or "
+            "no validation split), so each ended at its number of epochs."
         )
+    contrasts = questions.beside_content or questions.baseline
+    if contrasts:
+        least = median(c.detectable for c in contrasts)
+        yield (
+            f"**What these data cannot decide.** With {_number(contrasts[0].users.users, 'user')} "
+            f"and {_count(contrasts, 'comparison')}, a difference of {SELECTED_BY} of about "
+            f"{least:.3f} is found four times in five, a smaller one less often."
+        )
+    seeds = inputs.params.study.seeds
     yield (
-        "A verdict takes two things: the sign-flip test over users, each the mean over seeds, "
-        f"Holm-corrected over its family at {LEVEL}, and an interval over seeds that excludes "
-        "zero. Neither covers another split of these data, nor another catalogue."
+        "**A verdict takes two things:** the sign-flip test over users, each the mean over seeds, "
+        f"Holm-corrected over its family at {LEVEL}, and an interval over seeds that excludes zero"
+        + ("" if len(seeds) > 1 else "; here one seed was fitted, which cannot speak for others")
+        + ". Neither covers another split of these data, nor another catalogue."
     )
 
 
@@ -245,6 +259,18 @@ def _tally(contrasts: Sequence[Contrast]) -> str:
             )
             parts.append(f"{words} {shown}")
     return "; ".join(parts)
+
+
+def _mean(evidence: Evidence, setting: Setting) -> float:
+    return float(evidence.judgements.values(setting).mean())
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return _number(len(things), name)
+
+
+def _number(n: int, name: str) -> str:
+    return f"{n:,} {name}{'' if n == 1 else 's'}"
 
 
 def _signed(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,6 @@ from pipeline.reporting.tiles import (
     clipped,
     escaped,
     plain,
-    rows_at,
     rows_where,
     tiles_of,
 )
@@ -35,6 +35,8 @@ KEY = ("control", "layers", "seed", "split")  # of a ranked list, beside system 
 
 Source: TypeAlias = Path | pa.Table
 Shown: TypeAlias = tuple[str, int | None]  # a system and its depth
+
+log = logging.getLogger("report")
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,12 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Person:
-    """A user: what systems knew of them, what was to be found, and what they recommended."""
+    """A user: what systems knew of them, what was to be found, and what they recommended.
 
-    user_id: str
+    `name` is a number: reports are handed on, and who the users are is nobody's business.
+    """
+
+    name: str
     history: Tiles
     relevant: Tiles
     recommendations: tuple[Recommendations, ...]
@@ -93,8 +98,8 @@ class Person:
 
     @property
     def markdown(self) -> str:
-        """The id as text of Markdown."""
-        return escaped(clipped(plain(self.user_id), SHORT))
+        """The name as text of Markdown."""
+        return escaped(clipped(plain(self.name), SHORT))
 
 
 @dataclass(frozen=True)
@@ -105,11 +110,13 @@ class Gallery:
         split: the one that tells what was liked, validation or test.
         people: from short histories to long ones.
         pictures: by the tiles' names for them, each once, however often its item is shown.
+        lost: how many pictures could not be read.
     """
 
     split: str
     people: tuple[Person, ...]
     pictures: dict[str, Thumbnail]
+    lost: int = 0
 
     @property
     def note(self) -> str:
@@ -118,6 +125,7 @@ class Gallery:
         return (
             f"{len(self.people)} users, from short histories to long ones, chosen by the length of "
             f"their history in {before} alone. ✓ marks what they liked in {self.split}."
+            + (f" {self.lost} pictures could not be read." if self.lost else "")
         )
 
     def table(self) -> Table:
@@ -125,9 +133,9 @@ class Gallery:
         return Table(
             "gallery",
             f"What is recommended to some users, and what of it they liked in {self.split}",
-            ("user_id", "system", "layers", "rank", "item_id", "title", "liked"),
+            ("user", "system", "layers", "rank", "item_id", "title", "liked"),
             tuple(
-                (person.user_id, row.system, row.layers, rank, pick.tile.item_id,
+                (person.name, row.system, row.layers, rank, pick.tile.item_id,
                  pick.tile.title, pick.liked)
                 for person in self.people
                 for row in person.recommendations
@@ -181,15 +189,16 @@ def gallery(
         *(row for items in (*histories.values(), *relevant.values()) for row in items[:KNOWN]),
         *(row for lists in ranked.values() for items in lists.values() for row in items),
     }
-    tiles, pictures = tiles_of(sorted(rows), dataset)
+    tiles, pictures, lost = tiles_of(sorted(rows), dataset)
+    if lost:
+        log.warning("%d of the gallery's pictures cannot be read from %s", lost, dataset)
 
     def some(items: Sequence[int]) -> Tiles:
         return Tiles(tuple(tiles[row] for row in items[:KNOWN]), len(items))
 
-    ids = rows_at(paths.USERS, users, ["user_id"])
     people = [
         Person(
-            ids[user]["user_id"],
+            f"User {number}",
             some(histories[user]),
             some(relevant[user]),
             tuple(
@@ -199,9 +208,9 @@ def gallery(
                 for key, lists in ranked.items()
             ),
         )
-        for user in users
+        for number, user in enumerate(users, 1)
     ]
-    return Gallery(split, tuple(people), pictures)
+    return Gallery(split, tuple(people), pictures, lost)
 
 
 def chosen(candidates: NDArray[np.integer], lengths: NDArray[np.integer]) -> list[int]:

@@ -66,5 +66,12 @@ class Inputs:
     vectors: list[Vectors]
 
     def reads_content(self, system: str) -> bool:
-        """Whether `system` reads the items' modalities."""
-        return self.params.systems[system].content
+        """Whether `system` reads the items' modalities, and some item has one."""
+        present = any(int(metadata["count"]) for metadata in self.embeddings.values())
+        return present and self.params.systems[system].content
+
+    @property
+    def early_stopping(self) -> bool:
+        """Whether fits end when validation no longer improves."""
+        validation = self.summary["interactions"].get("validation", 0)
+        return self.params.protocol == "validated" and validation > 0

@@ -52,8 +52,9 @@ def _inline(figure: Figure) -> Markup:
 
 
 def _code(text: str) -> Markup:
-    """`name` in a sentence as HTML."""
-    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text, quote=False)))
+    """`name` and **lead** in a sentence as HTML."""
+    named = re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text, quote=False))
+    return Markup(re.sub(r"\*\*(.*?)\*\*", r"<strong>\1</strong>", named))
 
 
 def _cell(value: object) -> str:

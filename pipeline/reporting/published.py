@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow.csv as pc
 
 from model.metrics import Measure
-from pipeline.reporting.comparisons import PAPER
 from pipeline.reporting.scores import Scores
 from pipeline.reporting.table import Table
 
@@ -23,7 +22,7 @@ def catalogue_of(summary: dict[str, Any]) -> str | None:
     return next((key for key, (_, *known) in CATALOGUES.items() if tuple(known) == size), None)
 
 
-def published_table(summary: dict[str, Any], scores: Scores) -> Table | None:
+def published_table(summary: dict[str, Any], scores: Scores, alpha: Table | None) -> Table | None:
     """Published numbers and ours at 10, system by system and depth by depth; all in its file.
 
     None for other catalogues, and where the study shares no system with the paper.
@@ -32,13 +31,14 @@ def published_table(summary: dict[str, Any], scores: Scores) -> Table | None:
     if key is None or scores.split != "test":
         return None
     shown = [Measure(metric, k) for metric in ("ndcg", "recall", "precision") for k in scores.ks]
-    assert {m.metric for m in shown} == {*PAPER}
+    learned = {row[:2]: row[2] for row in alpha.rows} if alpha else {}
     rows = []
     for row in pc.read_csv(PUBLISHED).to_pylist():
         system, layers = row["system"], row["layers"]
         depths = scores.depths.get(system, [])
         if row["dataset"] == key and layers in depths:
-            pairs = ((row[str(m)], scores.estimate(system, layers, m)) for m in shown)
+            pairs = [(row[str(m)], scores.estimate(system, layers, m)) for m in shown]
+            pairs.append((row["alpha"], learned.get((system, layers))))
             rows.append(
                 (row["table"], system, layers, *(value for pair in pairs for value in pair))
             )
@@ -51,7 +51,12 @@ def published_table(summary: dict[str, Any], scores: Scores) -> Table | None:
         "from code whose messages vanished (`propagation: published`) and, but for VBPR, MMGCN and "
         "LATTICE, from the last epoch (`protocol: published`), with texts and images that are not "
         "public: only under those two parameters is LightGCN the same model",
-        ("table", "system", "layers", *(f"{m}{of}" for m in shown for of in (" published", ""))),
+        (
+            "table",
+            "system",
+            "layers",
+            *(f"{m}{of}" for m in (*shown, "α") for of in (" published", "")),
+        ),
         tuple(rows),
         intervals=False,
-    )
+    )  # fmt: skip

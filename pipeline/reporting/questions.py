@@ -21,16 +21,18 @@ class Questions:
         preferred: the system of the best validation NDCG@10, or None without a validation split.
         content: the best with content.
         baseline: all others less `none`.
-        placebo, unit_length: systems less themselves under that control.
-        rivals: all others less `content`.
+        placebo, no_content, unit_length: systems less themselves under that control.
+        beside_preferred, beside_content: all others less that one.
     """
 
     preferred: Setting | None
     content: Setting | None
     baseline: list[Contrast]
     placebo: list[Contrast]
+    no_content: list[Contrast]
     unit_length: list[Contrast]
-    rivals: list[Contrast]
+    beside_preferred: list[Contrast]
+    beside_content: list[Contrast]
 
     @classmethod
     def of(cls, inputs: Inputs, evidence: Evidence) -> Questions:
@@ -43,7 +45,9 @@ class Questions:
             content,
             evidence.against(BASELINE),
             evidence.under("placebo"),
+            evidence.under("no_content"),
             evidence.under("unit_length"),
+            evidence.against(preferred.system) if preferred else [],
             evidence.against(content.system) if content else [],
         )
 

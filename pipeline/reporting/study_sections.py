@@ -20,7 +20,7 @@ from pipeline.reporting.comparisons import (
     measures,
     selection_table,
 )
-from pipeline.reporting.contrasts import Evidence, ablations_table, contrasts_table
+from pipeline.reporting.contrasts import Contrast, Evidence, ablations_table, contrasts_table
 from pipeline.reporting.descriptions import loss_of
 from pipeline.reporting.findings import findings
 from pipeline.reporting.gallery import gallery
@@ -45,30 +45,35 @@ def found(
     text = findings(inputs, evidence, questions, alpha)
     if evidence is None or questions is None:
         return Section("Findings", text)
-    split = evidence.scores.split.capitalize()
-    against = contrasts_table(
-        "against-none",
-        f"{split} {SELECTED_BY} of each system less that of {BASELINE}, at selected depths",
-        questions.baseline,
+    measured = f"{evidence.scores.split.capitalize()} {SELECTED_BY}"
+
+    def table(name: str, less: str, other: str, contrasts: list[Contrast]) -> Table | None:
+        return contrasts_table(f"against-{name}", f"{measured} {less}", other, contrasts)
+
+    q = questions
+    chosen, content = q.preferred, q.content
+    against = table(
+        "none", f"of each system less that of {BASELINE}, at selected depths", BASELINE, q.baseline
     )
-    placebo = contrasts_table(
-        "against-placebo",
-        f"{split} {SELECTED_BY} of each system less its own with the content shuffled",
-        questions.placebo,
+    placebo = table(
+        "placebo", "of each system less its own with every item's content at another item",
+        "placebo", q.placebo,
+    )  # fmt: skip
+    own = table(
+        "no-content", "of each system less its own without content", "no content", q.no_content
     )
-    rivals = None
-    if questions.content:
-        rivals = contrasts_table(
-            "against-preferred",
-            f"{split} {SELECTED_BY} of each system less that of {questions.content.system}, which "
-            "validation prefers of those with content",
-            questions.rivals,
+    length = table(
+        "unit-length", "of each system less its own with items of collaborative length",
+        "unit length", q.unit_length,
+    )  # fmt: skip
+    rivals = [
+        table(name, f"of each system less that of {one.system}, {why}", one.system, contrasts)
+        for name, one, why, contrasts in (
+            ("preferred", chosen, "which validation prefers", q.beside_preferred),
+            ("content", content, "the best with content on validation", q.beside_content),
         )
-    length = contrasts_table(
-        "against-unit-length",
-        f"{split} {SELECTED_BY} of each system less its own with items of collaborative length",
-        questions.unit_length,
-    )
+        if one and (name == "preferred" or one != chosen)
+    ]
     return Section(
         "Findings",
         text,
@@ -77,7 +82,7 @@ def found(
             *captions.of_contrasts("gains-placebo", placebo, f"{SELECTED_BY} less own placebo"),
         ],
         kept(files, against, placebo),
-        kept(files, rivals, length),
+        kept(files, own, *rivals, length),
     )
 
 
@@ -92,10 +97,13 @@ def compared(
     scores = evidence.scores
     comparisons = {metric: comparison_table(evidence, metric) for metric in ACCURACY}
     with_content = [s for s in evidence.selected if inputs.reads_content(s)]
-    best = questions.content or next(iter(evidence.selected.values()))
     layers = layers_table(scores)
     selected = {s: setting.layers for s, setting in evidence.selected.items()}
-    sparsity = sparsity_table(evidence, inputs.relations, best.system)
+    sparsity = (
+        sparsity_table(evidence, inputs.relations, questions.content.system)
+        if questions.content
+        else None
+    )
     shown = gallery(
         {system: folder / "lists.parquet" for system, folder in inputs.folders.items()},
         [(s.system, s.layers) for s in _shown(evidence, questions)],
@@ -115,13 +123,18 @@ def compared(
             "Published and measured here",
             ["The paper's tables beside this study's."],
             [],
-            kept(files, published_table(inputs.summary, scores)),
+            kept(files, published_table(inputs.summary, scores, alpha)),
         ),
         Section(
             "Where a gain comes from",
-            [f"{name.replace('_', ' ').capitalize()}: {what}." for name, what in CONTROLS.items()],
+            [
+                *(f"{n.replace('_', ' ').capitalize()}: {what}." for n, what in CONTROLS.items()),
+                "Each is fitted at the depth that validation selected for the system itself.",
+            ],
             [],
-            kept(files, controls_table(evidence), ablations_table(evidence)),
+            kept(
+                files, controls_table(evidence), ablations_table(evidence, inputs.params.aggregate)
+            ),
         ),
         Section(
             "Who gains",
@@ -174,7 +187,7 @@ def training(
         "α of the system `alpha` by epoch and depth, mean over seeds",
     )
     kept(files, curves, alpha_curves)
-    converged = convergence_table(evidence, inputs.study.models) if evidence else None
+    converged = convergence_table(evidence, inputs) if evidence else None
     return Section(
         "Training",
         ["A curve is a mean over seeds and ends where its first seed stopped early."],
@@ -201,8 +214,8 @@ def _how_compared(inputs: Inputs, evidence: Evidence) -> str:
     seeds = len(inputs.params.study.seeds)
     text = (
         f"Each system at {depth}; {seeds} seed{'s' if seeds > 1 else ''}. Bold: the highest mean "
-        "of a column, and every other that the sign-flip test over users (Holm-corrected) does "
-        "not tell from it."
+        "of a column, and every other that the sign-flip test over users alone (Holm-corrected) "
+        "does not tell from it."
     )
     if any(setting.layers is None for setting in evidence.selected.values()):
         text += " Systems without depth show –."

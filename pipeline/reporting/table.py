@@ -27,6 +27,9 @@ def at_depth(layers: int | None) -> str:
     return "" if layers is None else f"K = {layers}"
 
 
+LEAST = 0.0001  # that a p-value is shown as
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of values under named columns, as they go to a page and to a CSV file.
@@ -98,11 +101,18 @@ class Table:
         return groups if sum(metric != "" for metric, _ in groups) > 1 else []
 
     @property
+    def labels(self) -> list[str]:
+        """What each column is called where nothing stands above it."""
+        return [title(c) if isinstance(c, Measure) else c for c in self.columns]
+
+    @property
     def headings(self) -> list[str]:
         """What stands above each column, below its group."""
         grouped = bool(self.groups)
         return [
-            f"@{column.k}" if grouped and isinstance(column, Measure) else str(column)
+            (f"@{column.k}" if grouped else title(column))
+            if isinstance(column, Measure)
+            else column
             for column in self.columns
         ]
 
@@ -110,7 +120,9 @@ class Table:
         """`value` of a column as the page shows it."""
         decimals = self.decimals
         if isinstance(column, Measure):
-            decimals = min(decimals, METRICS[column.metric].decimals)
+            decimals = METRICS[column.metric].decimals
+        elif column.startswith("p, ") and value is not None and value < LEAST:
+            return f"< {LEAST}"
 
         def number(x: float) -> str:
             sign = "+" if column in self.signed else ""

@@ -48,7 +48,9 @@ class Tile:
         return escaped(clipped(self.title, SHORT))
 
 
-def tiles_of(rows: Sequence[int], dataset: Path) -> tuple[dict[int, Tile], dict[str, Thumbnail]]:
+def tiles_of(
+    rows: Sequence[int], dataset: Path
+) -> tuple[dict[int, Tile], dict[str, Thumbnail], int]:
     """Some items as tiles.
 
     Args:
@@ -56,7 +58,7 @@ def tiles_of(rows: Sequence[int], dataset: Path) -> tuple[dict[int, Tile], dict[
         dataset: the raw catalogue's folder.
 
     Returns:
-        Code → tile, and the pictures by their names in the tiles.
+        Code → tile, the pictures by their names in the tiles, and how many could not be read.
     """
     named = [name for name in TITLES if name in columns_of(paths.ITEMS)]
     described = rows_at(paths.ITEMS, rows, ["item_id", *named])
@@ -75,7 +77,8 @@ def tiles_of(rows: Sequence[int], dataset: Path) -> tuple[dict[int, Tile], dict[
             names.get(item_id, ""),
             tuple(m for m in content if m not in ("text", "image") and item_id in content[m]),
         )
-    return tiles, {names[item_id]: picture for item_id, picture in found.items()}
+    lost = len(content.get("image", {})) - len(found)
+    return tiles, {names[item_id]: picture for item_id, picture in found.items()}, lost
 
 
 def rows_at(path: Path, rows: Sequence[int], columns: list[str]) -> dict[int, dict[str, Any]]:
