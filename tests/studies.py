@@ -296,7 +296,7 @@ def _trained(trained: Model) -> None:
         "dataset": "data/raw/sample", "split": "leave one out", "ratings": "all", "k_core": 3,
         "system": trained.system, "layers": trained.layers, "seed": trained.seed,
         "modalities": ["text", "image"], "best_epoch": trained.best_epoch,
-        "parameters": {"layers": trained.layers, "train.layer_weights": [], "aggregate": "mean"},
+        "parameters": {"train.layer_weights": [], "aggregate": "mean"},
     }  # fmt: skip
     items = np.random.default_rng(1).normal(size=(ITEMS, 4)).astype(np.float32)
     save_file({"items": items}, paths.MODEL, {"recommender": json.dumps(description)})
