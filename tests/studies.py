@@ -90,7 +90,8 @@ class Model:
             return [{"epoch": 1, "ndcg@10": 0.5}]
         seed = self.seed or 0
         return [
-            {"epoch": n, "train_loss": 1 / (n + seed) + self.layers, "validation_loss": 0.7 * n}
+            {"epoch": n, "train_loss": 1 / (n + seed) + self.layers + bool(self.control)}
+            | {"validation_loss": 0.7 * n}
             | {"ndcg@10": 0.01 * n * seed}
             | ({} if self.alpha is None else {"alpha": self.alpha * n})
             for n in range(1, 4 + seed)
