@@ -90,7 +90,8 @@ class Model:
             return [{"epoch": 1, "ndcg@10": 0.5}]
         seed = self.seed or 0
         return [
-            {"epoch": n, "train_loss": 1 / (n + seed) + self.layers, "validation_loss": 0.7 * n}
+            {"epoch": n, "train_loss": 1 / (n + seed) + self.layers + bool(self.control)}
+            | {"validation_loss": 0.7 * n}
             | {"ndcg@10": 0.01 * n * seed}
             | ({} if self.alpha is None else {"alpha": self.alpha * n})
             for n in range(1, 4 + seed)
@@ -296,7 +297,7 @@ def _trained(trained: Model) -> None:
         "dataset": "data/raw/sample", "split": "leave one out", "ratings": "all", "k_core": 3,
         "system": trained.system, "layers": trained.layers, "seed": trained.seed,
         "modalities": ["text", "image"], "best_epoch": trained.best_epoch,
-        "parameters": {"layers": trained.layers, "train.layer_weights": [], "aggregate": "mean"},
+        "parameters": {"train.layer_weights": [], "aggregate": "mean"},
     }  # fmt: skip
     items = np.random.default_rng(1).normal(size=(ITEMS, 4)).astype(np.float32)
     save_file({"items": items}, paths.MODEL, {"recommender": json.dumps(description)})

@@ -8,22 +8,26 @@ import pytest
 from scipy import stats
 
 from model.metrics import KS, METRICS, SELECTION, Measure, Metric
+from pipeline.evidence.significance import Comparison
 from pipeline.reporting.comparisons import (
     alpha_table,
     comparison_table,
+    controls_table,
+    convergence_table,
     curves_table,
     drawable,
     gains_table,
     layers_table,
+    selection_table,
     trained_table,
 )
+from pipeline.reporting.contrasts import Contrast, Evidence
 from pipeline.reporting.descriptions import dataset_table, modalities_table, parameters_table
-from pipeline.reporting.estimates import Estimate, estimate
-from pipeline.reporting.scores import Scores
+from pipeline.reporting.estimates import Estimate, Interval, estimate
+from pipeline.reporting.scores import Scores, Setting
 from pipeline.reporting.table import Table, title
 
-ACCURACY = tuple(Measure(m, k) for m in ("precision", "recall", "ndcg") for k in KS)
-MEASURES = ACCURACY + tuple(Measure(m, k) for m in ("coverage", "novelty") for k in KS)
+MEASURES = tuple(Measure(metric, k) for metric in METRICS for k in KS)
 Row = dict[str, Any]
 
 
@@ -48,7 +52,7 @@ def cell(
     if selects is not None:
         values["validation", SELECTION] = selects
     return [
-        {"system": system, "layers": layers, "seed": seed}
+        {"system": system, "control": None, "layers": layers, "seed": seed}
         | {"split": split, "metric": metric, "k": k, "value": number}
         for (split, (metric, k)), number in values.items()
     ]
@@ -56,6 +60,27 @@ def cell(
 
 def scores(*cells: list[Row]) -> Scores:
     return Scores(row for rows in cells for row in rows)
+
+
+class Users:
+    """Stands for `Judgements`: ten users with a mean of the study, apart by what is given.
+
+    Args:
+        found: the study.
+        apart: system → the users' distances from their mean.
+    """
+
+    def __init__(self, found: Scores, apart: dict[str, list[float]] | None = None) -> None:
+        self.found, self.apart = found, apart or {}
+
+    def values(self, setting: Setting, measure: Measure = SELECTION) -> np.ndarray:
+        mean = self.found.estimate(setting.system, setting.layers, measure, control=setting.control)
+        assert mean is not None
+        return mean.mean + np.array(self.apart.get(setting.system, [0.0] * 10))
+
+
+def evidence(found: Scores, *limited: Row, **apart: list[float]) -> Evidence:
+    return Evidence(found, Users(found, apart), limited)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10])
@@ -84,22 +109,19 @@ def test_cells_as_the_page_shows_them() -> None:
     assert table.text(Estimate(0.1, 0.02), interval=False) == "0.1000"
     assert table.text(Estimate(0.1, None)) == "0.1000"
     assert table.text(Estimate(-0.1, 0.0)) == "−0.1000 ± 0.0000"
-    signed = Table("t", "", ("a",), (), signed=True, decimals=1)
-    assert signed.text(Estimate(0.12, 0.34)) == "+0.1 ± 0.3" and signed.text(-0.12) == "−0.1"
-    assert signed.text(3) == "3"
+    signed = Table("t", "", ("a", "b"), (), signed=frozenset({"a"}), decimals=1)
+    assert signed.text(Estimate(0.12, 0.34), column="a") == "+0.1 ± 0.3"
+    assert signed.text(-0.12, column="a") == "−0.1" and signed.text(3, column="a") == "3"
+    assert signed.text(0.12, column="b") == "0.1"
+    assert signed.cells((0.12, 0.12)) == ["+0.1", "0.1"]
+    uneven = Interval(0.1, -0.05, 0.2)
+    assert table.text(uneven) == "0.1000 [−0.0500, 0.2000]"
+    assert table.text(uneven, interval=False) == "0.1000"
+    assert signed.text(uneven, column="a") == "+0.1 [−0.1, +0.2]"
+    # A metric may say that it needs fewer.
+    assert table.text(12.345, column=Measure("popularity", 10)) == "12.3"
+    assert table.text(0.12345, column=SELECTION) == "0.1235"
     assert Table("t", "", ("a",), (), intervals=False).text(Estimate(0.1, 0.02)) == "0.1000"
-
-
-def test_the_highest_values_are_bold() -> None:
-    rows = (("a", 0.2, 5.0), ("b", 0.3, 6.0), ("c", -0.9, 7.0), ("d", 0.30001, 1.0))
-    assert Table("t", "", ("v", "x", "y"), rows, compared=("x",)).bold == {(1, 1), (3, 1)}
-    assert Table("t", "", ("v", "x", "y"), rows, compared=("x", "y")).bold == {
-        (1, 1), (3, 1), (2, 2),
-    }  # fmt: skip
-    assert Table("t", "", ("v", "x", "y"), rows).bold == set()
-    assert Table("t", "", ("v", "x", "y"), rows[:1], compared=("x",)).bold == set()
-    wide = (("a", Estimate(0.2, 0.9)), ("b", Estimate(0.3, 0.1)), ("c", Estimate(0.3, None)))
-    assert Table("t", "", ("v", "x"), wide, compared=("x",)).bold == {(1, 1), (2, 1)}
 
 
 def test_columns_rows_and_parts_of_a_table() -> None:
@@ -120,8 +142,7 @@ def test_neighbouring_columns_of_one_metric_are_grouped() -> None:
 
     wide = table("system", "layers", *MEASURES)
     assert wide.groups == [
-        ("", 1), ("", 1), ("precision", 4), ("recall", 4), ("NDCG", 4), ("coverage", 4),
-        ("novelty", 4),
+        ("", 1), ("", 1), *((metric.title, 4) for metric in METRICS.values()),
     ]  # fmt: skip
     assert wide.headings[:4] == ["system", "layers", "@5", "@10"]
     assert table(Measure("ndcg", 5), Measure("recall", 5)).groups == [("NDCG", 1), ("recall", 1)]
@@ -147,15 +168,13 @@ def test_a_file_holds_means_and_half_widths_in_full() -> None:
     assert found.to_pydict() == {
         "v": ["a", "b"], "x": [0.123456789, 0.2], "x ±": [0.5, None], "y": [None, 3.0],
     }  # fmt: skip
+    rows = (("a", Interval(0.1, -0.2, 0.3)), ("b", None))
+    assert Table("t", "", ("v", "x"), rows).to_arrow().to_pydict() == {
+        "v": ["a", "b"], "x": [0.1, None], "x low": [-0.2, None], "x high": [0.3, None],
+    }  # fmt: skip
     rows = (("a", None), ("b", Estimate(0.0, 0.0)))
     found = Table("t", "", ("v", "x"), rows).to_arrow()
     assert found.to_pydict() == {"v": ["a", "b"], "x": [None, 0.0], "x ±": [None, 0.0]}
-
-
-def test_nothing_is_bold_where_there_is_nothing() -> None:
-    rows = (("a", None, None), ("b", Estimate(0.3, 0.1), None), ("c", Estimate(0.2, None), 1.0))
-    table = Table("t", "", ("v", "x", "y"), rows, compared=("x", "y"))
-    assert table.bold == {(1, 1)}  # one value alone is compared with nothing
 
 
 def test_test_is_compared_where_there_is_one() -> None:
@@ -181,15 +200,25 @@ def test_depths_are_selected_by_mean_validation_ndcg() -> None:
         *rows("alpha", 3, 0.25, 0.25, 0.25), *rows("alpha", 0, 0.1, 0.1, 0.1),
         *rows("alpha", 2, 0.25, 0.25, 0.25), *rows("alpha", 1, 0.25, 0.25, 0.25),
     ]  # fmt: skip
-    assert scores(*results).select(0) == {"none": 1, "alpha": 1}  # the smallest of a tie
-    assert scores(*results[::-1]).select(0) == {"none": 1, "alpha": 1}
+    assert scores(*results).selected() == {"none": 1, "alpha": 1}  # the smallest of a tie
+    assert scores(*results[::-1]).selected() == {"none": 1, "alpha": 1}
 
 
-def test_without_validation_the_default_depth_is_taken() -> None:
-    depths = (("none", 3), ("none", 2), ("none", 1), ("vbpr", 3), ("vbpr", 1), ("ease", None))
+def test_without_validation_the_first_depth_is_taken() -> None:
+    depths = (("none", 3), ("none", 2), ("none", 1), ("vbpr", 1), ("vbpr", 3), ("ease", None))
     found = scores(*(cell(system, layers, 1, 0.5, splits=("test",)) for system, layers in depths))
-    assert found.select(2) == {"none": 2, "vbpr": 1, "ease": None}
-    assert found.select(0) == {"none": 1, "vbpr": 1, "ease": None}
+    assert found.selected() == {"none": 3, "vbpr": 1, "ease": None}
+
+
+def test_controls_are_kept_apart() -> None:
+    placebo = [row | {"control": "placebo"} for row in cell("frozen", 2, 1, 0.2)]
+    found = scores(cell("frozen", 2, 1, 0.5), placebo)
+    assert found.depths == {"frozen": [2]} and found.controls == {"frozen": ["placebo"]}
+    assert found.by_seed("frozen", 2) == {1: 0.5}
+    assert found.by_seed("frozen", 2, control="placebo") == {1: 0.2}
+    setting = Setting("frozen", 2)
+    assert found.paired(setting, setting.under("placebo")) == Estimate(pytest.approx(0.3), None)
+    assert found.paired(setting, setting.under("no_content")) is None
 
 
 def test_columns_and_order_of_the_metric_tables() -> None:
@@ -204,25 +233,75 @@ def test_columns_and_order_of_the_metric_tables() -> None:
     table = layers_table(results)
     assert table.columns == ("system", "layers", *MEASURES)
     assert [row[:2] for row in table.rows] == [("none", 2), ("none", 0), ("alpha", 2), ("alpha", 0)]
-    assert table.compared == ACCURACY and not table.intervals
+    assert not table.bold and not table.intervals
     assert table.caption.startswith("Test metrics")
-    for metric in ("precision", "recall", "ndcg"):
-        table = comparison_table(results, {"alpha": 2, "none": 0}, metric)
+    for metric in ("precision", "recall", "map"):
+        table = comparison_table(evidence(results), metric)
         assert table.name == f"comparison-{metric}"
         assert table.columns == ("system", "layers", *(Measure(metric, k) for k in KS))
-        assert [row[:2] for row in table.rows] == [("alpha", 2), ("none", 0)]
-        assert table.compared == table.columns[2:] and table.intervals
-    assert table.to_arrow().column_names[2:5] == ["ndcg@5", "ndcg@5 ±", "ndcg@10"]
+        assert [row[:2] for row in table.rows] == [("none", 0), ("alpha", 0)]  # they tie
+        assert table.intervals
+    assert table.to_arrow().column_names[2:5] == ["map@5", "map@5 ±", "map@10"]
+
+
+def test_bold_are_the_best_and_those_that_users_do_not_tell_from_it() -> None:
+    means = {"a": 0.2, "b": 0.3, "c": 0.1, "d": 0.3001}
+    found = scores(*(cell(system, 0, 1, value) for system, value in means.items()))
+    # Users differ from one another more than `b` from `d`, less than these from all others.
+    noise = [0.02, -0.02] * 5
+    table = comparison_table(evidence(found, b=noise), "ndcg")
+    assert table.bold == {(row, column) for row in (1, 3) for column in (2, 3, 4, 5)}
+    # Without noise, every user tells `d` from `b`.
+    assert {row for row, _ in comparison_table(evidence(found), "ndcg").bold} == {3}
+    # One system alone is compared with nothing; coverage is no contest.
+    alone = scores(cell("a", 0, 1, 0.2))
+    assert not comparison_table(evidence(alone), "ndcg").bold
+    assert not comparison_table(evidence(found), "coverage").bold
+
+
+def test_selection_shows_validation_by_depth() -> None:
+    found = scores(
+        cell("none", 0, 1, 0.5, selects=0.1), cell("none", 3, 1, 0.4, selects=0.2),
+        cell("ease", None, None, 0.5, selects=0.3),
+    )  # fmt: skip
+    table = selection_table(evidence(found))
+    assert table is not None and table.columns == ("system", "no depth", "K = 0", "K = 3")
+    assert table.rows == (
+        ("none", None, Estimate(0.1, None), Estimate(0.2, None)),
+        ("ease", Estimate(0.3, None), None, None),
+    )
+    assert table.bold == {(0, 3), (1, 1)}
+    assert selection_table(evidence(scores(cell("none", 0, 1, 0.5, splits=("test",))))) is None
+
+
+def test_controls_that_nobody_has_are_no_column() -> None:
+    rows = [
+        [row | {"control": control} for row in cell(system, 2, 1, value)]
+        for system, control, value in (
+            ("frozen", None, 0.5), ("frozen", "only_text", 0.3), ("frozen", "placebo", 0.2),
+            ("none", None, 0.1), ("alpha", None, 0.4), ("alpha", "unit_length", 0.6),
+        )
+    ]  # fmt: skip
+    table = controls_table(evidence(scores(*rows)))
+    assert table is not None
+    assert table.columns == (
+        "system", "layers", "itself", "placebo", "unit length", "only text",
+    )  # fmt: skip
+    assert [[table.text(value) for value in row] for row in table.rows] == [
+        ["frozen", "2", "0.5000", "0.2000", "–", "0.3000"],
+        ["alpha", "2", "0.4000", "–", "0.6000", "–"],
+    ]
+    assert controls_table(evidence(scores(cell("none", 0, 1, 0.5)))) is None
 
 
 def test_a_metric_more_needs_no_edit_of_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METRICS, "mrr", Metric("mrr", "MRR", True, abs))
-    row = {"system": "none", "layers": 0, "seed": 1, "split": "test", "metric": "mrr", "k": 5}
-    results = [*cell("none", 0, 1, 0.5), row | {"value": 0.75}]
+    monkeypatch.setitem(METRICS, "auc", Metric("auc", "AUC", True, abs))
+    row = cell("none", 0, 1, 0.75)[0] | {"split": "test", "metric": "auc", "k": 5, "value": 0.75}
+    results = [*cell("none", 0, 1, 0.5), row]
     table = layers_table(Scores(results))
-    assert table[Measure("mrr", 5)] == [Estimate(0.75, None)]
-    assert table.groups[-1] == ("MRR", 4)
-    assert ("test", "MRR", 0.75, None, None, None) in trained_table(results).rows
+    assert table[Measure("auc", 5)] == [Estimate(0.75, None)]
+    assert table.groups[-1] == ("AUC", 4)
+    assert ("test", "AUC", 0.75, None, None, None) in trained_table(results).rows
 
 
 def test_gains_pair_the_seeds() -> None:
@@ -232,16 +311,17 @@ def test_gains_pair_the_seeds() -> None:
     # Another order of seeds, and a seed that the baseline lacks.
     results += [cell("alpha", 0, seed, base[seed] + differences[seed]) for seed in (3, 1, 2)]
     results += [cell("alpha", 0, 4, 99.0)]
-    table = gains_table(scores(*results), {"none": 0, "alpha": 0})
-    assert table is not None and table.columns == ("system", "selected depths", "K = 0")
+    table = gains_table(evidence(scores(*results)))
+    assert table is not None and table.columns == ("system", "K = 0")
     sample = np.array(list(differences.values()))
     interval = stats.ttest_1samp(sample, 0).confidence_interval(0.95)
-    for column in table.columns[1:]:
-        (gain,) = table[column]
-        assert gain.mean == pytest.approx(0.03)
-        assert (gain.low, gain.high) == pytest.approx((interval.low, interval.high))
-    assert table.signed and gains_table(scores(*results), {"alpha": 0}) is None
-    assert gains_table(scores(*results), {"none": 0}) is None
+    (gain,) = table["K = 0"]
+    assert gain.mean == pytest.approx(0.03)
+    assert (gain.low, gain.high) == pytest.approx((interval.low, interval.high))
+    assert table.signed == {"K = 0"}
+    for system in ("none", "alpha"):
+        alone = scores(*(rows for rows in results if rows[0]["system"] == system))
+        assert gains_table(evidence(alone)) is None
 
 
 def test_gains_of_systems_without_depth_or_seed() -> None:
@@ -252,39 +332,37 @@ def test_gains_of_systems_without_depth_or_seed() -> None:
     results += [cell("alpha", 2, seed, 0.7) for seed in range(3)]
     found = scores(*results)
     assert found.depths == {"none": [0, 2], "ease": [None], "vbpr": [None], "alpha": [2]}
-    selected = found.select(0)
-    assert selected == {"none": 0, "ease": None, "vbpr": None, "alpha": 2}  # 0.3 each: the smaller
-    table = gains_table(found, selected)
-    assert table is not None and table.columns == ("system", "selected depths", "K = 0", "K = 2")
-    ease, vbpr, alpha = table.rows
+    base = Setting("none", 0)
     # 0.4, 0.3, -0.1: mean 0.2, standard deviation sqrt(0.07), t quantile 4.302653.
-    assert ease[1].mean == pytest.approx(0.2)
-    assert ease[1].half == pytest.approx(4.302653 * sqrt(0.07) / sqrt(3), rel=1e-6)
+    ease = found.paired(Setting("ease", None), base)
+    assert ease is not None and ease.mean == pytest.approx(0.2)
+    assert ease.half == pytest.approx(4.302653 * sqrt(0.07) / sqrt(3), rel=1e-6)
     # 0.2, 0.1, 0.3: mean 0.2, standard deviation 0.1.
-    assert vbpr[1].mean == pytest.approx(0.2)
-    assert vbpr[1].half == pytest.approx(4.302653 * 0.1 / sqrt(3), rel=1e-6)
-    assert ease[2:] == vbpr[2:] == (None, None)
-    assert alpha[2] is None and alpha[3].mean == pytest.approx(0.4)
-    assert [table.text(value) for value in ease[2:]] == ["–", "–"]
+    vbpr = found.paired(Setting("vbpr", None), base)
+    assert vbpr is not None and vbpr.mean == pytest.approx(0.2)
+    assert vbpr.half == pytest.approx(4.302653 * 0.1 / sqrt(3), rel=1e-6)
+    table = gains_table(evidence(found))
+    assert table is not None and table.columns == ("system", "K = 0", "K = 2")
+    assert table["system"] == ["alpha"]  # no depth of the others equals one of `none`
+    assert table["K = 0"] == [None] and table["K = 2"][0].mean == pytest.approx(0.4)
     file = table.to_arrow().to_pydict()
-    assert file["K = 2"][:2] == file["K = 2 ±"][:2] == [None, None]
+    assert file["K = 0"] == [None] and file["K = 2 ±"] == [pytest.approx(4.302653 * 0.1 / sqrt(3))]
 
 
 def test_two_systems_without_seeds_have_a_gain_without_interval() -> None:
+    none, ease = Setting("none", 0), Setting("ease", None)
     found = scores(cell("none", 0, None, 0.2), cell("ease", None, None, 0.5))
-    table = gains_table(found, found.select(0))
-    assert table is not None and table["selected depths"][0].half is None
-    assert table["selected depths"][0].mean == pytest.approx(0.3)
+    assert found.paired(ease, none) == Estimate(pytest.approx(0.3), None)
     # The other way round: every seed less the one value.
     found = scores(cell("none", 0, None, 0.2), cell("alpha", 0, 1, 0.3), cell("alpha", 0, 2, 0.5))
-    table = gains_table(found, found.select(0))
+    table = gains_table(evidence(found))
     assert table is not None and table["K = 0"][0].mean == pytest.approx(0.2)
     assert table["K = 0"][0].half == pytest.approx(12.7062 * 0.1, rel=1e-5)
 
 
 def test_tables_of_systems_without_depth() -> None:
     found = scores(cell("none", 0, 1, 0.2), cell("none", 0, 2, 0.4), cell("ease", None, None, 0.5))
-    for table in (layers_table(found), comparison_table(found, found.select(0), "ndcg")):
+    for table in (layers_table(found), comparison_table(evidence(found), "ndcg")):
         assert [row[:2] for row in table.rows] == [("none", 0), ("ease", None)]
         assert table[SELECTION][1] == Estimate(0.5, None)
         assert table.to_arrow()["layers"].to_pylist() == [0, None]
@@ -295,17 +373,18 @@ def test_gains_are_of_validation_where_there_is_no_test() -> None:
         cell("none", 0, 1, 0.0, selects=0.2, splits=("validation",)),
         cell("alpha", 0, 1, 0.0, selects=0.8, splits=("validation",)),
     )
-    table = gains_table(found, {"none": 0, "alpha": 0})
+    table = gains_table(evidence(found))
     assert table is not None and table.caption.startswith("Validation")
     assert table["K = 0"][0].mean == pytest.approx(0.6) and table["K = 0"][0].half is None
 
 
 def test_alpha_by_system_and_depth() -> None:
-    models: list[Row] = [{"system": "none", "layers": 0, "seed": 1}]
+    models: list[Row] = [{"system": "none", "control": None, "layers": 0, "seed": 1}]
     models += [
         # 0 is a value too.
         {
             "system": system,
+            "control": None,
             "layers": layers,
             "seed": seed,
             "alpha": 0.1 * layers + 0.01 * (seed - 1),
@@ -314,7 +393,8 @@ def test_alpha_by_system_and_depth() -> None:
         for layers in (0, 2)
         for seed in (1, 2)
     ]
-    models += [{"system": "equal", "layers": 0, "seed": 1, "alpha": None}]
+    models += [models[0] | {"system": "equal", "alpha": None}]
+    models += [models[1] | {"control": "placebo", "alpha": 0.9}]
     table = alpha_table(models)
     assert table is not None and table.columns == ("system", "layers", "alpha")
     assert [row[:2] for row in table.rows] == [
@@ -379,18 +459,12 @@ def test_the_trained_models_metrics_by_split_and_metric() -> None:
     ]
     table = trained_table(results)
     assert table.columns == ("split", "metric", "@5", "@10", "@20", "@50")
-    assert table.rows == (
-        ("validation", "precision", 0, 1, 2, 3),
-        ("validation", "recall", 4, 5, 6, 7),
-        ("validation", "NDCG", 8, 9, 10, 11),
-        ("validation", "coverage", 12, 13, 14, 15),
-        ("validation", "novelty", 16, 17, 18, 19),
-        ("test", "precision", 100, 101, 102, 103),
-        ("test", "recall", 104, 105, 106, 107),
-        ("test", "NDCG", 108, 109, 110, 111),
-        ("test", "coverage", 112, 113, 114, 115),
-        ("test", "novelty", 116, 117, 118, 119),
+    assert table.rows == tuple(
+        (split, metric.title, *range(100 * i + 4 * j, 100 * i + 4 * j + 4))
+        for i, split in enumerate(("validation", "test"))
+        for j, metric in enumerate(METRICS.values())
     )
+    assert table.rows[2] == ("validation", "NDCG", 8, 9, 10, 11)
 
 
 def test_the_catalogue_in_numbers() -> None:
@@ -438,14 +512,84 @@ def test_a_row_for_every_parameter() -> None:
     parameters = {
         "layers": 2, "train": {"missing": "skip", "early": {"dropout": 0.1}, "weights": []},
         "study": {"seeds": [3, 1]}, "reject": True, "keep": False, "min": None,
+        "systems": {"vbpr": {"layers": 1}, "early": {"dropout": 0.1}},
     }  # fmt: skip
-    assert parameters_table(parameters).rows == (
+    assert parameters_table(parameters, ["none", "early"]).rows == (
         ("layers", "2"),
         ("train.missing", "skip"),
         ("train.early.dropout", "0.1"),
-        ("train.weights", ""),
+        ("train.weights", "[]"),
         ("study.seeds", "3 1"),
         ("reject", "true"),
         ("keep", "false"),
         ("min", "null"),
+        ("systems.early.dropout", "0.1"),  # of the systems, those that ran
     )
+
+
+def fit(system: str, layers: int | None, seed: int, **more: Any) -> Row:
+    key = {"system": system, "control": None, "layers": layers, "seed": seed}
+    return key | {"best_epoch": 3, "epochs": 5, "limited": False} | more
+
+
+def test_when_fits_were_at_their_best() -> None:
+    found = scores(
+        cell("none", 0, 1, 0.5), cell("none", 2, 1, 0.4), cell("ease", None, 1, 0.5),
+        cell("frozen", 2, 1, 0.5), [r | {"control": "placebo"} for r in cell("frozen", 2, 1, 0.1)],
+    )  # fmt: skip
+    models = [
+        fit("none", 0, 1), fit("none", 0, 2, best_epoch=8, epochs=9, limited=True),
+        fit("none", 2, 1, best_epoch=99, epochs=99), fit("ease", None, 1, best_epoch=1, epochs=1),
+        fit("frozen", 2, 1), fit("frozen", 2, 1, control="placebo", best_epoch=4),
+    ]  # fmt: skip
+    table = convergence_table(evidence(found), models)
+    assert table is not None and table.rows == (
+        ("none", "", 0, 5.5, 8, 9, 1),
+        ("frozen", "", 2, 3, 3, 5, 0),
+        ("frozen", "placebo", 2, 4, 4, 5, 0),
+    )
+    assert convergence_table(evidence(scores(cell("ease", None, 1, 0.5))), models) is None
+
+
+def contrast(
+    difference: float, adjusted: float, seeds: Estimate | None, limited: bool = False
+) -> Contrast:
+    users = Comparison(9, difference, difference, difference, 0, 0, adjusted, None, 1, 0)
+    setting = Setting("frozen", 2)
+    return Contrast(setting, Setting("none", 2), 0.5, 0.5, users, seeds, limited)
+
+
+@pytest.mark.parametrize(
+    ("difference", "adjusted", "seeds", "verdict"),
+    [
+        (0.1, 0.049, Estimate(0.1, 0.09), "higher"),
+        (-0.1, 0.049, Estimate(-0.1, 0.09), "lower"),
+        (0.1, 0.05, Estimate(0.1, 0.09), "undecided"),  # users do not tell
+        (0.1, 0.001, Estimate(0.1, 0.11), "undecided"),  # seeds do not
+        (-0.1, 0.001, Estimate(-0.1, 0.11), "undecided"),
+        (0.1, 0.001, Estimate(0.1, 0.1), "undecided"),  # an interval that touches zero
+        (0.1, 0.001, Estimate(0.1, None), "higher"),  # one seed
+        (-0.1, 0.001, None, "lower"),  # seeds that cannot be paired
+    ],
+)
+def test_a_verdict_takes_users_and_seeds(
+    difference: float, adjusted: float, seeds: Estimate | None, verdict: str
+) -> None:
+    assert contrast(difference, adjusted, seeds).verdict == verdict
+    assert contrast(difference, adjusted, seeds, limited=True).verdict == "limited"
+
+
+def test_either_sides_fit_at_its_limit_limits_a_contrast() -> None:
+    found = scores(
+        *(cell(system, 0, 1, value) for system, value in (("none", 0.1), ("alpha", 0.5)))
+    )
+    for models, verdict in (
+        ([], "higher"),
+        ([fit("none", 0, 1, limited=True)], "limited"),
+        ([fit("alpha", 0, 2, limited=True)], "limited"),
+        ([fit("alpha", 1, 1, limited=True)], "higher"),  # another depth
+        ([fit("alpha", 0, 1, limited=True, control="placebo")], "higher"),
+    ):
+        (one,) = evidence(found, *models).against("none")
+        assert (one.setting.system, one.verdict) == ("alpha", verdict)
+    assert evidence(found).against("vbpr") == [] and evidence(found).under("placebo") == []
