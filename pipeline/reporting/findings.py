@@ -140,7 +140,8 @@ def _magnitude(questions: Questions) -> Iterator[str]:
     if questions.unit_length:
         yield (
             "Is it direction or length? Against themselves with items as long as their "
-            f"collaborative embeddings, which content can only turn: {_tally(questions.unit_length)}."
+            "collaborative embeddings, which content can only turn: "
+            f"{_tally(questions.unit_length)}."
         )
 
 
