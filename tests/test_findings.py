@@ -60,7 +60,7 @@ def planted(
 
 def findings(folder: Path) -> list[str]:
     section = (folder / "report.md").read_text().split("## Findings\n")[1].split("\n## ")[0]
-    return re.findall(r"^- (.+)$", section, re.M)
+    return [line.replace("**", "") for line in re.findall(r"^- (.+)$", section, re.M)]
 
 
 def told(found: list[str], start: str) -> str:
@@ -69,32 +69,39 @@ def told(found: list[str], start: str) -> str:
     return sentence
 
 
+GAINS = "it gains by content"
 CASES = [
-    # none, frozen, its placebo: what is concluded, and the verdict of frozen against none
-    (0.3, 0.5, 0.3, "it gains, and what it gains is content", "above"),
-    (0.3, 0.5, 0.5, "it gains over `none`, but not over its placebo: that gain is not", "above"),
-    (0.3, 0.5, 0.6, "it gains over `none`, but not over its placebo: that gain is not", "above"),
-    (0.3, 0.3, 0.1, "worth something, but whether that is more than `none`", "not told apart"),
-    (0.3, 0.3, 0.3, "no gain by content", "not told apart"),
-    (0.5, 0.3, 0.1, "worth something, but it is worse than `none`", "below"),
-    (0.5, 0.3, 0.3, "validation: it is worse than `none`", "below"),
+    # none, frozen, without content, with another item's: what is concluded
+    (0.3, 0.5, 0.3, 0.3, f"{GAINS}, and it is above `none`"),
+    (0.5, 0.5, 0.3, 0.3, f"{GAINS}; whether that lifts it above `none`, these users do not tell"),
+    (0.6, 0.5, 0.3, 0.3, f"{GAINS}, but it is below `none`"),
+    (0.3, 0.5, 0.3, 0.5, "it gains, but whether that is what its content says"),
+    (0.3, 0.5, 0.3, 0.6, "it gains, but less than with shuffled content"),
+    (0.3, 0.3, 0.3, 0.1, "its own content is better than shuffled content, but that it is better"),
+    (0.3, 0.3, 0.3, 0.3, "no gain by content"),
+    (0.3, 0.3, 0.5, 0.3, "content harms it"),
 ]
 
 
-@pytest.mark.parametrize(("none", "frozen", "placebo", "conclusion", "side"), CASES)
+def sides(verdict: float) -> str:
+    return "above" if verdict > 0 else "below" if verdict < 0 else "not told apart"
+
+
+@pytest.mark.parametrize(("none", "frozen", "without", "placebo", "conclusion"), CASES)
 def test_whether_content_helps(
-    none: float, frozen: float, placebo: float, conclusion: str, side: str, make: Make
+    none: float, frozen: float, without: float, placebo: float, conclusion: str, make: Make
 ) -> None:
-    levels = {"none": none, "frozen": frozen, "frozen placebo": placebo}
+    levels = {"none": none, "frozen": frozen}
+    levels |= {"frozen no_content": without, "frozen placebo": placebo}
     sentence = told(findings(make(planted(levels))), CONTENT)
-    first, against, control = re.split(r"(?<=\.) (?=Against)", sentence)
-    assert "`frozen` (K = 2)" in first
-    assert {other for *_, other, _ in CASES if other in first} == {conclusion}
-    assert f"{side} `frozen`" in against
-    difference = f"{frozen - none:+.4f}".replace("-", "−")
-    if side != "not told apart":
-        assert f"({difference}, p < 0.001)" in against
-    assert ("above `frozen`" in control) == (frozen > placebo)
+    first, *families = re.split(r"(?<=\.) (?=Beside)", sentence)
+    assert "Of `frozen` (K = 2)" in first
+    assert {other for *_, other in CASES if other in first} == {conclusion}
+    for other, said in zip((none, without, placebo), families, strict=True):
+        assert f"{sides(frozen - other)} `frozen`" in said
+        difference = f"{frozen - other:+.4f}".replace("-", "−")
+        if frozen != other:
+            assert f"({difference}, p < 0.001)" in said
 
 
 def test_seeds_that_disagree_leave_it_undecided(make: Make) -> None:
@@ -107,14 +114,15 @@ def test_seeds_that_disagree_leave_it_undecided(make: Make) -> None:
 def test_one_seed_is_judged_by_its_users(make: Make) -> None:
     levels = {"none": 0.3, "frozen": 0.5, "frozen placebo": 0.3}
     folder = make(planted(levels, seeds=(1,)))
-    assert "it gains, and what it gains is content" in told(findings(folder), CONTENT)
+    assert "it gains by content, and it is above `none`" in told(findings(folder), CONTENT)
+    assert "one seed was fitted, which cannot speak" in told(findings(folder), "A verdict")
     text = (folder / "report.md").read_text()
     assert "; 1 seed." in text and "1 seeds" not in text and "nan" not in text
 
 
 def test_without_a_placebo_nobody_can_tell_whether_a_gain_is_content(make: Make) -> None:
     sentence = told(findings(make(planted({"none": 0.3, "frozen": 0.5}))), CONTENT)
-    assert "Without a placebo it cannot be told" in sentence and "study.controls" in sentence
+    assert "cannot be told without a placebo" in sentence and "study.controls" in sentence
     assert "above `frozen` (+0.2000, p < 0.001)" in sentence
     assert "it gains" not in sentence
 
@@ -157,13 +165,15 @@ def test_what_to_use_is_what_validation_prefers(make: Make) -> None:
     sentence = told(findings(make(planted(levels, validation))), "What to use")
     assert "`dvc exp run -S fusion=frozen -S layers=0`" in sentence
     assert "validation NDCG@10 0.3000" in sentence and "of 3 systems" in sentence
-    assert "0.2000, number 3 of 3" in sentence  # though test prefers others
+    # Though test prefers others.
+    assert "Its test NDCG@10 is 0.2000" in sentence
+    assert "Of the 2 others, 0 are below it on test, 2 above, 0 not told apart" in sentence
 
 
 def test_a_system_without_depth_is_used_without_one(make: Make) -> None:
     levels = {"none": 0.3, "frozen": 0.2, "ease": 0.4}
     sentence = told(findings(make(planted(levels, {"ease": 0.5}))), "What to use")
-    assert "`dvc exp run -S fusion=ease`" in sentence and "the highest." in sentence
+    assert "`dvc exp run -S fusion=ease`" in sentence and "2 are below it" in sentence
 
 
 def test_without_validation_nothing_is_recommended(make: Make) -> None:
@@ -178,15 +188,22 @@ def test_without_test_validation_is_compared(make: Make) -> None:
     levels = {"none": 0.0, "frozen": 0.0, "frozen placebo": 0.0}
     validation = {"none": 0.3, "frozen": 0.5, "frozen placebo": 0.3}
     found = findings(make(without(planted(levels, validation), "test")))
-    assert "Its validation NDCG@10 is 0.5000" in told(found, "What to use")
-    assert "it gains, and what it gains is content" in told(found, CONTENT)
+    sentence = told(found, "What to use")
+    assert "validation NDCG@10 0.5000" in sentence and "There is no test split" in sentence
+    assert "it gains by content" in told(found, CONTENT)
 
 
-@pytest.mark.parametrize("lacking", ["none", "frozen"])
-def test_a_study_without_the_two_sides_does_not_say(lacking: str, make: Make) -> None:
-    levels = {"none": 0.3, "frozen": 0.5, "ease": 0.1}
-    found = findings(make(planted({s: v for s, v in levels.items() if s != lacking})))
+def test_a_study_without_the_two_sides_does_not_say(make: Make) -> None:
+    found = findings(make(planted({"frozen": 0.5, "ease": 0.1})))
     assert "The study does not say" in told(found, CONTENT)
+    found = findings(make(planted({"none": 0.3, "ease": 0.1})))
+    assert "No system of the study reads content" in told(found, CONTENT)
+
+
+def test_its_own_fit_without_content_stands_for_none(make: Make) -> None:
+    levels = {"frozen": 0.5, "frozen no_content": 0.3, "frozen placebo": 0.3}
+    sentence = told(findings(make(planted(levels))), CONTENT)
+    assert "it gains by content." in sentence and "`none`" not in sentence
 
 
 def test_rivals_are_told_by_kind(make: Make) -> None:
@@ -223,24 +240,30 @@ def test_direction_or_length(make: Make) -> None:
 @pytest.mark.parametrize(
     ("shallow", "deep", "conclusion"),
     [
-        (0.5, 0.31, "propagation takes over part of what content gives"),
-        (0.29, 0.4, "propagation adds to what content gives"),
-        (0.4, 0.4, "depth makes no difference"),
+        (0.5, 0.31, "it is larger at K = 0"),
+        (0.29, 0.4, "it is larger at K = 2"),
+        (0.4, 0.4, "users and seeds do not tell which is larger"),
     ],
 )
 def test_depth_and_content(shallow: float, deep: float, conclusion: str, make: Make) -> None:
     levels = {"none 0": 0.3, "none 2": 0.3, "frozen 0": shallow, "frozen 2": deep}
-    sentence = told(findings(make(planted(levels))), "At equal depth")
+    sentence = told(findings(make(planted(levels))), "Depth.")
     assert conclusion in sentence
     first, last = (f"{v - 0.3:+.4f}".replace("-", "−") for v in (shallow, deep))
     assert f"{first} on average at K = 0" in sentence and f"{last} at K = 2" in sentence
     limited = findings(make(planted(levels, limited=("none 0",))))
-    assert not any(sentence.startswith("At equal depth") for sentence in limited)
+    assert not any(sentence.startswith("Depth.") for sentence in limited)
+
+
+def test_seeds_that_disagree_say_nothing_of_depth(make: Make) -> None:
+    levels = {"none 0": 0.3, "none 2": 0.3, "frozen 0": (0.29, 0.3, 0.8), "frozen 2": 0.31}
+    sentence = told(findings(make(planted(levels))), "Depth.")
+    assert "users and seeds do not tell which is larger" in sentence
 
 
 def test_one_depth_says_nothing_of_depth(make: Make) -> None:
     found = findings(make(planted({"none": 0.3, "frozen": 0.5})))
-    assert not any(sentence.startswith("At equal depth") for sentence in found)
+    assert not any(sentence.startswith("Depth.") for sentence in found)
 
 
 def test_the_balance_is_told_at_the_selected_depth(make: Make) -> None:
@@ -249,12 +272,13 @@ def test_the_balance_is_told_at_the_selected_depth(make: Make) -> None:
     models = [replace(m, alpha=0.624) if m.alpha and m.layers == 2 else m for m in models]
     balance = [sentence for sentence in findings(make(models)) if "α" in sentence]
     assert len(balance) == 1
-    assert "`alpha` (K = 2) ends at α = 0.6240: 62 % of the weight" in balance[0]
+    assert "`alpha` (K = 2) ends at α = 0.6240 ± 0.0000" in balance[0]
+    assert "each modality 1 − α = 0.3760" in balance[0]
     cut = [replace(m, limited=m.system == "alpha") for m in models]
     assert not any("α" in sentence for sentence in findings(make(cut)))
 
 
 def test_what_the_users_cannot_decide(make: Make) -> None:
     found = findings(make(planted({"none": 0.3, "frozen": 0.5})))
-    assert "with 42 users" in told(found, "What these data cannot decide")
+    assert "With 42 users and 1 comparison," in told(found, "What these data cannot decide")
     assert "Holm" in told(found, "A verdict takes two things")
