@@ -108,12 +108,17 @@ def write_catalogue(
             "item": pa.array(split.items.numpy(), pa.int32()),
         }
         pq.write_table(pa.table(columns), prepared / f"{name}.parquet")
-    summary = {"dataset": "small", "split": "given", "ratings": "none", "k_core": 0}
+    summary = {
+        "dataset": "small", "synthetic": True, "split": "given", "ratings": "none", "k_core": 0,
+        "users": users, "items": items,
+        "interactions": {name: len(split) for name, split in parts.items()},
+    }  # fmt: skip
     (prepared / "summary.json").write_text(json.dumps(summary))
     for modality, rows in vectors.items():
         write_embeddings(
             root / f"data/embeddings/{modality}.parquet", ids[items - len(rows) :],
-            lambda part, v=rows: v[part], rows.shape[1], {"model": modality},
+            lambda part, v=rows: v[part], rows.shape[1],
+            {"model": modality, "count": str(len(rows))},
         )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def params(**of_study: Any) -> stage_params.Params:
     whole = stage_params.load(ROOT / "params.yaml")
-    given = {"layers": [0, 2], "seeds": [3, 4], "controls": CONTROLS} | of_study
+    given = {"layers": [0, 2], "seeds": [3, 4], "controls": CONTROLS, "processes": 1} | of_study
     return replace(
         whole, device="cpu", fusion="frozen", layers=1,
         train=replace(whole.train, dimension=4, epochs=3), study=replace(whole.study, **given),
@@ -273,7 +273,7 @@ def test_what_fitting_took_stands_apart(here: Path, studied: Callable[..., None]
         ]  # fmt: skip
         for row in found:
             assert row["system"] == system and row["device"] == "cpu"
-            assert float(row["seconds"]) >= 0 and float(row["megabytes"]) > 0
+            assert float(row["seconds"]) >= 0 and float(row["megabytes"]) >= 0
 
 
 def test_more_seeds_and_controls_fit_what_is_new(

@@ -136,7 +136,7 @@ def test_a_study_says_which_fits_were_limited(
         given = replace(
             whole, device="cpu",
             train=replace(whole.train, dimension=4, epochs=epochs, patience=patience),
-            study=replace(whole.study, layers=[1], seeds=[3], controls=("placebo",)),
+            study=replace(whole.study, layers=[1], seeds=[3], controls=("placebo",), processes=1),
         )  # fmt: skip
         monkeypatch.setattr(study, "load", lambda: given)
         monkeypatch.setattr(sys, "argv", ["study", system])
