@@ -111,10 +111,12 @@ def test_seeds_that_disagree_leave_it_undecided(make: Make) -> None:
     assert "not told apart `frozen` (+0.1300)" in against and "above" not in against
 
 
-def test_one_seed_is_judged_by_its_users(make: Make) -> None:
+def test_one_seed_is_judged_by_its_users_but_for_the_placebo(make: Make) -> None:
     levels = {"none": 0.3, "frozen": 0.5, "frozen placebo": 0.3}
     folder = make(planted(levels, seeds=(1,)))
-    assert "it gains by content, and it is above `none`" in told(findings(folder), CONTENT)
+    sentence = told(findings(folder), CONTENT)
+    assert "above `frozen`" in sentence  # beside none
+    assert "whether that is what its content says, these users do not tell" in sentence
     assert "one seed was fitted, which cannot speak" in told(findings(folder), "A verdict")
     text = (folder / "report.md").read_text()
     assert "; 1 seed." in text and "1 seeds" not in text and "nan" not in text

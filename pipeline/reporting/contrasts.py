@@ -53,10 +53,17 @@ class Contrast:
     def verdict(self) -> str:
         """`higher` or `lower` if both users and seeds tell, else `undecided` or `limited`.
 
+        Of a placebo, a single seed tells nothing.
+
         Users tell if the sign-flip test does, Holm-corrected over its family; seeds, where there
         are several, if their interval excludes zero.
         """
-        return "limited" if self.limited else verdict_of(self.users, self.seeds)
+        if self.limited:
+            return "limited"
+        # One shuffle is shared by all users, who then are no evidence about others.
+        if self.other.control == "placebo" and (self.seeds is None or self.seeds.half is None):
+            return "undecided"
+        return verdict_of(self.users, self.seeds)
 
 
 def verdict_of(users: Comparison, seeds: Estimate | None) -> str:
