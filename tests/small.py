@@ -111,9 +111,10 @@ def write_catalogue(
     summary = {"dataset": "small", "split": "given", "ratings": "none", "k_core": 0}
     (prepared / "summary.json").write_text(json.dumps(summary))
     for modality, rows in vectors.items():
+        described = {"model": modality, "count": str(len(rows))}
         write_embeddings(
             root / f"data/embeddings/{modality}.parquet", ids[items - len(rows) :],
-            lambda part, v=rows: v[part], rows.shape[1], {"model": modality},
+            lambda part, v=rows: v[part], rows.shape[1], described,
         )  # fmt: skip
 
 
