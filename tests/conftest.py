@@ -66,17 +66,18 @@ def undraw(patch: pytest.MonkeyPatch) -> None:
 
     def words(argument: Any) -> str:
         many = argument if isinstance(argument, list) else [argument]
+        many = sorted(argument) if isinstance(argument, set) else many
         return "+".join(str(getattr(one, "name", one)) for one in many)
 
     for module, kinds in {
-        figures: ("bars", "bars_by_system", "depths", "differences", "curves", "history"),
+        figures: ("bars", "bars_by_system", "depths", "differences", "curves", "history", "losses"),
         maps: ("drawing",),
     }.items():
         for kind in kinds:
 
             def stub(*arguments: Any, kind: str = kind, **options: Any) -> str:
                 told = "; ".join(
-                    [*map(words, arguments), *(f"{k}={v}" for k, v in options.items())]
+                    [*map(words, arguments), *(f"{k}={words(v)}" for k, v in options.items())]
                 )
                 return f"<svg>{kind}: {told}</svg>"
 

@@ -121,6 +121,11 @@ def codes(tiles: Any) -> list[int]:
     return [int(tile.item_id[1:]) for tile in tiles]
 
 
+def histories(study: dict[str, Path | pa.Table]) -> list[list[int]]:
+    """What tells the users apart."""
+    return [codes(person.history.first) for person in shown(study).people]
+
+
 def test_each_row_is_of_the_system_depth_seed_and_split_that_were_asked_for(study):
     person = shown(study).people[0]
     ease, frozen = person.recommendations
@@ -133,7 +138,7 @@ def test_each_row_is_of_the_system_depth_seed_and_split_that_were_asked_for(stud
 
 def test_what_was_liked_in_the_compared_split_alone_is_marked(study):
     person = shown(study).people[0]
-    assert person.user_id == "u<0>"
+    assert person.name == "User 1"
     assert [pick.liked for pick in person.recommendations[0].picks] == [n == 7 for n in range(10)]
     assert person.recommendations[0].hits == 1
     assert codes(person.history.first) == [0, 10]  # train, then validation
@@ -144,7 +149,7 @@ def test_what_was_liked_in_the_compared_split_alone_is_marked(study):
 
 def test_a_long_history_says_how_much_of_it_is_not_shown(study):
     interactions("train", [(0, item) for item in range(20)])
-    history = next(p for p in shown(study).people if p.user_id == "u<0>").history
+    history = next(p for p in shown(study).people if p.history.total > 20).history
     assert (codes(history.first), history.total, history.more) == (list(range(12)), 21, 9)
 
 
@@ -157,16 +162,18 @@ def test_users_are_spread_over_the_lengths_of_histories():
 
 
 def test_users_are_chosen_whatever_is_recommended_to_them(study):
-    before = [person.user_id for person in shown(study).people]
+    before = histories(study)
+    assert len(before) == 6
     rows = [row | {"items": row["items"][::-1]} for row in study["ease"].to_pylist()]
     study["ease"] = pa.Table.from_pylist(rows, LISTS)
-    assert [person.user_id for person in shown(study).people] == before
+    assert histories(study) == before
 
 
 def test_only_users_with_something_to_be_found_and_a_list_of_every_system_are_shown(study):
     interactions("test", [(1, 2), (6, 3), (8, 4)])
     study["ease"] = pa.Table.from_pylist(ranked("ease", None, None, range(7)), LISTS)
-    assert [person.user_id for person in shown(study).people] == ["u<1>", "u<6>"]
+    assert histories(study) == [[0, 1, 11], [0, 1, 2, 3, 4, 5, 6, 16]]  # users 1 and 6
+    assert [person.name for person in shown(study).people] == ["User 1", "User 2"]
 
 
 def test_nothing_to_show_is_no_gallery_and_lists_that_are_missing_are_an_error(study):
@@ -300,7 +307,32 @@ def test_hits_are_said_in_words_and_rows_in_lists(study):
         '"tile liked"'
     )
     assert html.count("<ol") == len(found.people) * len(SHOWN)
-    assert "u&lt;0&gt;" in html and "u<0>" not in html
+
+
+def test_who_the_users_are_is_in_no_page_and_no_table(study):
+    found = shown(study)
+    pages = page(found), page(found, "gallery.md.j2"), str(found.table().to_arrow().to_pydict())
+    for text in pages:
+        assert "User 1" in text and "User 6" in text and "User 7" not in text
+        assert not re.search(r"u(<|&lt;|\\<)\d", text)
+
+
+def test_pictures_that_are_lost_are_counted_and_said(study, caplog):
+    assert shown(study).lost == 0 and "could not be read" not in shown(study).note
+    bad = hashlib.sha256(b"no image").hexdigest()
+    (DATASET / "images/bad.jpg").write_bytes(b"no image")
+    good = hashlib.sha256((DATASET / "images/good.jpg").read_bytes()).hexdigest()
+    rows = [("i10", "images/good.jpg", good), ("i11", "images/bad.jpg", bad)]
+    manifest("image", [*rows, ("i29", "images/gone.jpg", bad), ("i99", "not/shown.jpg", bad)])
+    caplog.clear()
+    found = shown(study)
+    shown_codes = {n for person in found.people for row in person.recommendations
+                   for n in codes(pick.tile for pick in row.picks)}  # fmt: skip
+    assert {10, 11, 29} <= shown_codes
+    assert (list(found.pictures), found.lost) == (["picture-1"], 2)
+    assert found.note.endswith(" 2 pictures could not be read.")
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and "2 of the gallery's pictures" in record.getMessage()
 
 
 def cells_of(line: str) -> list[str]:
@@ -319,8 +351,7 @@ def test_the_markdown_has_a_table_a_user_with_hostile_titles_as_text(study):
     ]  # fmt: skip
     assert r"\</style\>\<script\>alert('x')\</script\>" in tables[5][1]
     assert tables[6][1].endswith("…") and len(tables[6][1]) <= 60
-    assert r"### u\<0\>" in lines
-    assert lines[lines.index(r"### u\<0\>") + 1] == ""
+    assert lines[lines.index("### User 1") + 1] == ""
     assert "History (2): Title 0, Title 10." in lines
 
 
@@ -336,8 +367,8 @@ def test_the_table_holds_what_the_page_shows(study, tmp_path):
     write_csv(tmp_path / "gallery.csv", found.table().to_arrow())
     with (tmp_path / "gallery.csv").open(newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["user_id", "system", "layers", "rank", "item_id", "title", "liked"]
-    assert rows[1] == ["u<0>", "ease", "", "1", "i00", "Title 0", "false"]
+    assert rows[0] == ["user", "system", "layers", "rank", "item_id", "title", "liked"]
+    assert rows[1] == ["User 1", "ease", "", "1", "i00", "Title 0", "false"]
     assert len(rows) == 1 + len(found.people) * len(SHOWN) * 10
     assert sum(row[-1] == "true" for row in rows) == page(found).count("✓ liked")
 

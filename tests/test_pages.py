@@ -84,10 +84,26 @@ def test_folded_tables_stand_in_details(template: str) -> None:
     page = shown(section(tables=[SENTENCES], folded=[NUMBERS, PAIRS]), template=template)
     before, inside = page.split("<details>")
     inside, after = inside.split("</details>")
-    assert re.findall(r"<summary>(.*?)</summary>", inside) == ["2 more tables"]
+    assert re.findall(r"<summary>(.*?)</summary>", inside) == ["2 more tables: numbers, pairs"]
     assert NUMBERS.caption in inside and PAIRS.caption in inside and "tables/numbers.csv" in inside
     assert SENTENCES.caption in before and PAIRS.caption not in before + after
     assert "<details" not in shown(section(tables=[NUMBERS]), template=template)
+    assert "<summary>1 more table: pairs</summary>" in shown(
+        section(folded=[PAIRS]), template=template
+    )
+
+
+def test_names_and_leads_of_sentences_are_marked_and_nothing_else_is() -> None:
+    text = ["**Does `a<b>` help?** 2 * 3 ** 2 & more.", "**One.** Two. **Three.**"]
+    page = shown(section(text=text))
+    assert "<strong>Does <code>a&lt;b&gt;</code> help?</strong> 2 * 3 ** 2 &amp; more." in page
+    assert "<strong>One.</strong> Two. <strong>Three.</strong>" in page
+    assert all(line in shown(section(text=text), template="report.md.j2") for line in text)
+
+
+def test_measures_are_called_as_people_do_in_markdown() -> None:
+    page = shown(section(tables=[NUMBERS]), template="report.md.j2")
+    assert "| layers | NDCG@10 | NDCG@20 | Recall@10 | note |\n" in page
 
 
 @pytest.mark.parametrize(("columns", "left_out"), [(24, False), (25, True)])
@@ -102,12 +118,12 @@ def test_what_no_paper_holds_is_left_out_of_print(columns: int, left_out: bool) 
 def test_a_gallery_stands_in_its_section(template: str) -> None:
     tile = Tile("i1", "A <title>", "", ())
     rows = (Recommendations("frozen", 2, (Pick(tile, True),)),)
-    person = Person("u1", Tiles((tile,), 1), Tiles((tile,), 3), rows)
+    person = Person("User 7", Tiles((tile,), 1), Tiles((tile,), 3), rows)
     page = shown(
         section(tables=[NUMBERS], gallery=Gallery("test", (person,), {})), template=template
     )
     assert page.index("Numbers by depth") < page.index("frozen, K = 2")
-    assert "<title>" not in page.split("</head>")[-1]
+    assert "<title>" not in page.split("</head>")[-1] and "User 7" in page
     assert "frozen" not in shown(section(tables=[NUMBERS]), template=template)
 
 

@@ -23,6 +23,7 @@ LAYERS, SEEDS, KS = [0, 2], [1, 2, 3], [5, 10, 20, 50]
 DEEP = ["none", "frozen", "alpha", "unfrozen"]
 SYSTEMS = ["ease", *DEEP, "lattice"]
 CONTROLS = ["placebo", "no_content", "unit_length"]
+CONTROLLED = [control.replace("_", "-") for control in CONTROLS]
 ACCURACY = ["precision", "recall", "ndcg", "hit_rate", "mrr", "map"]
 BEYOND = ["coverage", "novelty", "gini", "popularity"]
 Floats = NDArray[np.float64]
@@ -237,17 +238,16 @@ def test_gains_are_paired_by_seed_at_equal_depth(folder: Path) -> None:
 def settings(folder: Path, name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Both sides of every row of a table of differences."""
     at = {s: {"system": s, "layers": k} for s, k in SELECTED.items()}
-    if name in ("placebo", "unit-length"):
-        control = {"control": name.replace("-", "_")}
-        kept = ["frozen", "alpha"] + ["lattice"] * (name == "placebo")
-        return [(at[s], at[s] | control) for s in kept]
+    if (control := name.replace("-", "_")) in CONTROLS:
+        kept = ["frozen", "alpha"] + ["lattice"] * (control != "unit_length")
+        return [(at[s], at[s] | {"control": control}) for s in kept]
     other = {"none": "none", "preferred": preferred()}[name]
     return [(at[s], at[other]) for s in SYSTEMS if s != other]
 
 
-def preferred() -> str:
-    """The best on validation with content whose fits were not cut off."""
-    able = [s for s in ("frozen", "alpha", "lattice") if not limited({"system": s})]
+def preferred(systems: list[str] = SYSTEMS) -> str:
+    """The best on validation whose fits were not cut off."""
+    able = [s for s in systems if not limited({"system": s})]
     return max(able, key=lambda s: np.mean([
         m.mean(split="validation") for m in STUDY
         if (m.system, m.layers, m.control) == (s, SELECTED[s], None)
@@ -268,18 +268,19 @@ def holm(p: list[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-@pytest.mark.parametrize("name", ["none", "placebo", "unit-length", "preferred"])
+@pytest.mark.parametrize("name", ["none", "placebo", "no-content", "unit-length", "preferred"])
 def test_differences_with_all_that_their_verdict_rests_on(folder: Path, name: str) -> None:
     rows = table(folder, f"against-{name}")
     sides = settings(folder, name)
     assert [r["system"] for r in rows] == [mine["system"] for mine, _ in sides]
+    called = preferred() if name == "preferred" else name.replace("-", " ")
     corrected = holm([float(row["p, sign flips"]) for row in rows])
     rng = np.random.default_rng(8)
     for row, (mine, other), adjusted in zip(rows, sides, corrected, strict=True):
         a, b = per_user(folder, **mine), per_user(folder, **other)
         found = {k: float(v) for k, v in row.items() if v and k not in ("system", "verdict")}
         assert depth(row["layers"]) == mine["layers"]
-        assert (found["NDCG@10"], found["of the other"]) == pytest.approx((a.mean(), b.mean()))
+        assert (found["NDCG@10"], found[called]) == pytest.approx((a.mean(), b.mean()))
         difference = a - b
         assert found["difference (users)"] == pytest.approx(difference.mean())
         interval = stats.bootstrap(
@@ -321,6 +322,23 @@ def test_all_verdicts_are_among_these(folder: Path) -> None:
     """So that none of the above passes for want of cases."""
     found = {row["verdict"] for n in ("none", "placebo") for row in table(folder, f"against-{n}")}
     assert found == {"higher", "lower", "undecided", "limited"}
+
+
+def test_what_nothing_more_is_said_of_has_no_table_more(folder: Path) -> None:
+    """The best with content is the preferred one: a table beside it would be the same."""
+    assert preferred() == preferred(["frozen", "alpha", "unfrozen", "lattice"])
+    names = {path.stem for path in (folder / "reports/tables").glob("against-*.csv")}
+    assert names == {f"against-{n}" for n in ("none", "preferred", *CONTROLLED)}
+
+
+def test_filled_are_the_points_of_what_is_told_apart(folder: Path) -> None:
+    told = {}
+    for drawing, name in (("gains", "none"), ("gains-placebo", "placebo")):
+        told[name] = sorted(r["system"] for r in table(folder, f"against-{name}")
+                            if r["verdict"] in ("higher", "lower"))  # fmt: skip
+        text = (folder / f"reports/figures/{drawing}.svg").read_text()
+        assert text.endswith(f"; told={'+'.join(told[name])}</svg>")
+    assert told["none"] and "unfrozen" not in told["none"]  # a fit of it was cut off
 
 
 def markdown(text: str) -> dict[str, list[list[str]]]:
@@ -500,17 +518,33 @@ def test_published_numbers_stand_beside_ours(folder: Path) -> None:
             if theirs[measure]:
                 assert float(row[f"{measure} published"]) == float(theirs[measure])
             holds(row, measure, means(per_seed(folder, measure, **key)))
+        assert row["α published"] == theirs["alpha"]
+        learned = [
+            m.alpha for m in STUDY if (m.system, m.layers, m.control) == (*key.values(), None)
+        ]
+        if row["system"] == "alpha":
+            holds(row, "α", [value for value in learned if value is not None])
+        else:
+            assert row["α"] == ""
     assert float(rows[0]["ndcg@10 published"]) == 0.0696  # Table 3, LightGCN at K = 0
+    assert any(row["α published"] and row["α"] for row in rows)
+
+
+def middles(folder: Path) -> list[int]:
+    """The users in the middles of six equal parts by what they had done before test."""
+    known = Counter(user for split in ("train", "validation") for user, _ in pairs(folder, split))
+    ordered = sorted(judged(folder), key=lambda user: (known[user], user))
+    return [ordered[int((part + 0.5) * len(ordered) / 6)] for part in range(6)]
 
 
 def test_the_gallery_repeats_the_lists(folder: Path) -> None:
     rows = table(folder, "gallery")
     liked = set(pairs(folder, "test"))
     assert preferred() in {row["system"] for row in rows}
-    people = dict.fromkeys(row["user_id"] for row in rows)
-    assert len(people) == 6
+    assert list(dict.fromkeys(row["user"] for row in rows)) == [f"User {n}" for n in range(1, 7)]
+    people = dict(zip((f"User {n}" for n in range(1, 7)), middles(folder), strict=True))
     for row in rows:
-        user, system = int(row["user_id"][1:]), row["system"]
+        user, system = people[row["user"]], row["system"]
         assert depth(row["layers"]) == SELECTED[system]
         seed = None if system == "ease" else SEEDS[0]
         (found,) = (

@@ -69,16 +69,16 @@ def test_tables_and_figures_of_a_whole_study(make: Make) -> None:
     best = read(folder / "tables/gallery.csv")[0]["system"]
     told = {name: text for name, text in drawn.items() if name not in diagrams}
     assert told == {
-        "gains": "differences: against-none; difference (users); NDCG@10 less none",
+        "gains": "differences: against-none; difference (users); NDCG@10 less none; "
+        "told=alpha+frozen",
         "gains-placebo": "differences: against-placebo; difference (users); "
-        "NDCG@10 less own placebo",
+        "NDCG@10 less own placebo; told=frozen",
         "gain-by-history": f"differences: gain-by-history; {best} less none; "
         f"NDCG@10: {best} less none; falling=False",
         **{f"bars-{m}": f"bars: comparison-{m}; {m}@10; frozen+alpha" for m in PAPER},
         "bars-by-system": f"bars_by_system: {comparisons}; precision@10+recall@10+ndcg@10",
         "depth": "depths: layers; ndcg@10",
-        "curves-train-loss": "curves: curves; train_loss; Training loss (BPR)",
-        "curves-validation-loss": "curves: curves; validation_loss; Validation loss (BPR)",
+        "curves-losses": "losses: curves; train_loss+validation_loss; Loss (BPR)",
         "curves-ndcg-10": "curves: curves; ndcg@10; Validation NDCG@10",
         "curves-alpha": "curves: alpha-curves; alpha; α",
         "trained-losses": "history: history; train_loss+validation_loss; Loss (BPR)",
@@ -121,7 +121,7 @@ def test_figures_are_told_in_words(make: Make) -> None:
     assert alt["depth"] == "Line chart of NDCG@10. " + "; ".join(
         f"{r['system']} at K = {r['layers']} {number(r['ndcg@10'])}" for r in tables["layers"]
     )
-    for name, column in (("train-loss", "train_loss"), ("ndcg-10", "ndcg@10")):
+    for name, column in (("losses", "train_loss"), ("ndcg-10", "ndcg@10")):
         ends = {r["system"]: number(r[column]) for r in tables["curves"]}  # the last one stays
         told = ", ".join(f"{system} {end}" for system, end in ends.items())
         assert alt[f"curves-{name}"] == f"Line chart. At the end: {told}"
@@ -374,7 +374,7 @@ def test_the_markdown_shows_the_tables_and_existing_figures(make: Make) -> None:
     for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
         lines = [re.split(r"(?<!\\)\|", line) for line in block.splitlines()]
         assert len(lines) > 2 and len({len(line) for line in lines}) == 1
-    heading = "| system | layers | ndcg@5 | ndcg@10 | ndcg@20 | ndcg@50 |\n| --- |" + " ---: |" * 5
+    heading = "| system | layers | NDCG@5 | NDCG@10 | NDCG@20 | NDCG@50 |\n| --- |" + " ---: |" * 5
     assert heading in text
     for row in read(folder / "tables/comparison-ndcg.csv"):
         assert f"{number(row['ndcg@10'])} ± {number(row['ndcg@10 ±'])}" in text

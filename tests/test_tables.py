@@ -1,6 +1,7 @@
 """The report's tables as values: estimates, what is bold, what a cell shows, what is selected."""
 
 from math import sqrt
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,16 @@ from pipeline.reporting.comparisons import (
     selection_table,
     trained_table,
 )
-from pipeline.reporting.contrasts import Contrast, Evidence
+from pipeline.reporting.contrasts import (
+    Contrast,
+    Evidence,
+    ablations_table,
+    contrasts_table,
+    verdict_of,
+)
 from pipeline.reporting.descriptions import dataset_table, modalities_table, parameters_table
 from pipeline.reporting.estimates import Estimate, Interval, estimate
+from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.scores import Scores, Setting
 from pipeline.reporting.table import Table, title
 
@@ -120,6 +128,11 @@ def test_cells_as_the_page_shows_them() -> None:
     assert signed.text(uneven, column="a") == "+0.1 [−0.1, +0.2]"
     # A metric may say that it needs fewer.
     assert table.text(12.345, column=Measure("popularity", 10)) == "12.3"
+    # No p-value is zero.
+    assert [table.text(v, column="p, Holm") for v in (0.0, 0.00009, 0.0001, 0.25, None)] == [
+        "< 0.0001", "< 0.0001", "0.0001", "0.2500", "–",
+    ]  # fmt: skip
+    assert table.text(0.00001, column="d_z") == "0.0000"
     assert table.text(0.12345, column=SELECTION) == "0.1235"
     assert Table("t", "", ("a",), (), intervals=False).text(Estimate(0.1, 0.02)) == "0.1000"
 
@@ -148,7 +161,9 @@ def test_neighbouring_columns_of_one_metric_are_grouped() -> None:
     assert table(Measure("ndcg", 5), Measure("recall", 5)).groups == [("NDCG", 1), ("recall", 1)]
     narrow = table("system", *(Measure("ndcg", k) for k in (5, 10)))
     assert narrow.groups == []  # the caption names a single metric
-    assert narrow.headings == ["system", "ndcg@5", "ndcg@10"]
+    assert narrow.headings == narrow.labels == ["system", "NDCG@5", "NDCG@10"]
+    assert wide.labels[:4] == ["system", "layers", "Precision@5", "Precision@10"]
+    assert narrow.to_arrow().column_names == ["system", "ndcg@5", "ndcg@10"]  # a file's are keys
     # A text is no measure, whatever it looks like.
     assert table("ndcg@5", "recall@5", "a@b@c").groups == []
     assert table("ndcg@5", Measure("ndcg", 5), Measure("recall", 5)).headings == [
@@ -284,14 +299,48 @@ def test_controls_that_nobody_has_are_no_column() -> None:
     ]  # fmt: skip
     table = controls_table(evidence(scores(*rows)))
     assert table is not None
-    assert table.columns == (
-        "system", "layers", "itself", "placebo", "unit length", "only text",
-    )  # fmt: skip
+    assert table.columns == ("system", "layers", "itself", "placebo", "unit length")
     assert [[table.text(value) for value in row] for row in table.rows] == [
-        ["frozen", "2", "0.5000", "0.2000", "–", "0.3000"],
-        ["alpha", "2", "0.4000", "–", "0.6000", "–"],
+        ["frozen", "2", "0.5000", "0.2000", "–"],
+        ["alpha", "2", "0.4000", "–", "0.6000"],
     ]
     assert controls_table(evidence(scores(cell("none", 0, 1, 0.5)))) is None
+    assert controls_table(evidence(scores(*rows[:2]))) is None  # an ablation is no control
+
+
+def test_ablations_are_less_the_system_itself_each_family_a_systems_own() -> None:
+    level = {None: 0.5, "placebo": 0.1, "only_text": 0.3, "aggregate_mean": 0.5}
+    level |= {"aggregate_sum": 0.6, "without_gate": 0.5}
+    rows = [
+        [row | {"control": control} for row in cell(system, 2, seed, value + 0.001 * seed)]
+        for system in ("frozen", "alpha")
+        for control, value in level.items()
+        for seed in (1, 2)
+        if system == "frozen" or control in (None, "only_text", "placebo")
+    ]
+    limited = fit("alpha", 2, 1, control="only_text", limited=True)
+    found = evidence(scores(*rows, cell("none", 2, 1, 0.1)), limited)
+    table = ablations_table(found, "mean")  # which the systems have anyway
+    assert table is not None and table.columns == (
+        "system", "layers", "changed", "NDCG@10", "difference (users)", "difference (seeds)",
+        "p, Holm", "verdict",
+    )  # fmt: skip
+    assert [(*row[:3], row[-1]) for row in table.rows] == [
+        ("frozen", 2, "only text", "lower"),
+        ("frozen", 2, "aggregate sum", "higher"),
+        ("frozen", 2, "without gate", "undecided"),
+        ("alpha", 2, "only text", "limited"),
+    ]
+    assert table["NDCG@10"] == pytest.approx([0.3015, 0.6015, 0.5015, 0.3015])
+    assert [d.mean for d in table["difference (users)"]] == pytest.approx([-0.2, 0.1, 0, -0.2])
+    assert [d.mean for d in table["difference (seeds)"]] == pytest.approx([-0.2, 0.1, 0, -0.2])
+    # Of 2^10 signs, two put ten equal differences as far from zero.
+    p = 2 / 2**10
+    assert table["p, Holm"] == pytest.approx([3 * p, 3 * p, 1, p])
+    assert [row[2] for row in ablations_table(found, "sum").rows][:2] == [
+        "only text", "aggregate mean",
+    ]  # fmt: skip
+    assert ablations_table(evidence(scores(cell("none", 2, 1, 0.1))), "mean") is None
 
 
 def test_a_metric_more_needs_no_edit_of_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -542,13 +591,48 @@ def test_when_fits_were_at_their_best() -> None:
         fit("none", 2, 1, best_epoch=99, epochs=99), fit("ease", None, 1, best_epoch=1, epochs=1),
         fit("frozen", 2, 1), fit("frozen", 2, 1, control="placebo", best_epoch=4),
     ]  # fmt: skip
-    table = convergence_table(evidence(found), models)
+    table = convergence_table(evidence(found), made_with(models))
     assert table is not None and table.rows == (
         ("none", "", 0, 5.5, 8, 9, 1),
         ("frozen", "", 2, 3, 3, 5, 0),
         ("frozen", "placebo", 2, 4, 4, 5, 0),
     )
-    assert convergence_table(evidence(scores(cell("ease", None, 1, 0.5))), models) is None
+    # Where nothing stops fits early, each ends at its last epoch: that says nothing.
+    endless = convergence_table(evidence(found), made_with(models, early_stopping=False))
+    assert endless is not None and endless["at the limit"] == [None] * 3
+    assert endless["best epoch, latest"] == table["best epoch, latest"]
+    one = evidence(scores(cell("ease", None, 1, 0.5)))
+    assert convergence_table(one, made_with(models)) is None
+
+
+def made_with(models: list[Row], early_stopping: bool = True) -> Inputs:
+    """What the table of convergence reads of a report's inputs."""
+    made: Any = SimpleNamespace(study=SimpleNamespace(models=models), early_stopping=early_stopping)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("protocol", "validation", "stops"),
+    [("validated", 5, True), ("validated", 0, False), ("published", 5, False)],
+)
+def test_fits_stop_early_on_validation_alone(protocol: str, validation: int, stops: bool) -> None:
+    made: Any = SimpleNamespace(
+        params=SimpleNamespace(protocol=protocol),
+        summary={"interactions": {"train": 9, "validation": validation}},
+    )
+    assert Inputs.early_stopping.fget(made) is stops  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("system", "encoded", "reads"), [
+    ("frozen", 3, True), ("frozen", 0, False), ("none", 3, False),
+])  # fmt: skip
+def test_nobody_reads_content_that_no_item_has(system: str, encoded: int, reads: bool) -> None:
+    known = {"frozen": SimpleNamespace(content=True), "none": SimpleNamespace(content=False)}
+    made: Any = SimpleNamespace(
+        params=SimpleNamespace(systems=known),
+        embeddings={"text": {"count": str(encoded)}, "audio": {"count": "0"}},
+    )
+    assert Inputs.reads_content(made, system) is reads
 
 
 def contrast(
@@ -556,7 +640,7 @@ def contrast(
 ) -> Contrast:
     users = Comparison(9, difference, difference, difference, 0, 0, adjusted, None, 1, 0)
     setting = Setting("frozen", 2)
-    return Contrast(setting, Setting("none", 2), 0.5, 0.5, users, seeds, limited)
+    return Contrast(setting, Setting("none", 2), 0.5, 0.5, users, seeds, limited, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -575,7 +659,8 @@ def contrast(
 def test_a_verdict_takes_users_and_seeds(
     difference: float, adjusted: float, seeds: Estimate | None, verdict: str
 ) -> None:
-    assert contrast(difference, adjusted, seeds).verdict == verdict
+    one = contrast(difference, adjusted, seeds)
+    assert one.verdict == verdict_of(one.users, seeds) == verdict
     assert contrast(difference, adjusted, seeds, limited=True).verdict == "limited"
 
 
@@ -593,3 +678,64 @@ def test_either_sides_fit_at_its_limit_limits_a_contrast() -> None:
         (one,) = evidence(found, *models).against("none")
         assert (one.setting.system, one.verdict) == ("alpha", verdict)
     assert evidence(found).against("vbpr") == [] and evidence(found).under("placebo") == []
+
+
+def test_a_contrast_says_what_its_family_would_find() -> None:
+    noise = {s: [float(x) for x in np.random.default_rng(n).normal(size=10) / 100]
+             for n, s in enumerate(("alpha", "early", "frozen"))}  # fmt: skip
+    found = scores(*(cell(system, 0, 1, 0.5) for system in ("none", *noise)))
+    contrasts = evidence(found, **noise).against("none")
+    for one in contrasts:
+        deviation = np.std(noise[one.setting.system], ddof=1)
+        quantiles = stats.t.ppf(1 - 0.05 / 3 / 2, 9) + stats.t.ppf(0.8, 9)  # of three, by Holm
+        assert one.detectable == pytest.approx(quantiles * deviation / sqrt(10))
+    table = contrasts_table("against-none", "c", "none", contrasts)
+    assert table is not None and table.columns == (
+        "system", "verdict", "layers", "NDCG@10", "none", "difference (users)",
+        "difference (seeds)", "p, Holm", "p, sign flips", "p, t", "d_z", "users who gain",
+        "users who lose",
+    )  # fmt: skip
+    assert contrasts_table("against-none", "c", "none", []) is None
+
+
+def gaps_of(
+    first: dict[int, float], last: dict[int, float], noise: float = 0.0
+) -> tuple[tuple[float, float], str, float]:
+    """Of `alpha` and `early` above `none` at K = 0 and K = 2: the gaps of each seed.
+
+    Args:
+        first, last: seed → the mean gap; one system is as far above it as the other below.
+        noise: users' distances from the mean gap at K = 0.
+    """
+    cells = []
+    for k, gap in ((0, first), (2, last)):
+        for seed, value in gap.items():
+            base = 0.1 * seed + 0.2 * k
+            cells += [cell("none", k, seed, base), cell("alpha", k, seed, base + value - 0.05)]
+            cells += [cell("early", k, seed, base + value + 0.05)]
+    found = scores(*cells)
+
+    class Apart(Users):
+        def values(self, setting: Setting, measure: Measure = SELECTION) -> np.ndarray:
+            apart = np.array([noise, -noise] * 5) if setting.layers == 0 else 0
+            return super().values(setting, measure) + apart * (setting.system != "none")
+
+    return Evidence(found, Apart(found), []).gaps(["alpha", "early"], (0, 2))  # type: ignore[arg-type]
+
+
+def test_gaps_are_means_over_systems_at_both_depths() -> None:
+    means, verdict, p = gaps_of({1: 0.3, 2: 0.32, 3: 0.34}, {1: 0.1, 2: 0.11, 3: 0.12})
+    assert means == pytest.approx((0.32, 0.11))
+    # Seeds are paired: 0.20, 0.21, 0.22; all ten users agree.
+    assert verdict == "higher" and p == pytest.approx(2 / 2**10)
+    means, verdict, _ = gaps_of({1: -0.1, 2: -0.1}, {1: 0.1, 2: 0.1})
+    assert means == pytest.approx((-0.1, 0.1)) and verdict == "lower"
+
+
+def test_users_and_seeds_both_tell_which_gap_is_larger() -> None:
+    clear, equal = {1: 0.3, 2: 0.31, 3: 0.32}, dict.fromkeys((1, 2, 3), 0.1)
+    assert gaps_of(clear, equal)[1] == "higher"
+    assert gaps_of({1: 0.9, 2: 0.05, 3: 0.05}, equal)[1] == "undecided"  # a seed's doing
+    means, verdict, p = gaps_of(clear, equal, noise=2.0)  # users'
+    assert (verdict, means) == ("undecided", pytest.approx((0.31, 0.1))) and p > 0.05
+    assert gaps_of({1: 0.3}, {1: 0.1})[1] == "higher"  # one seed has no interval
