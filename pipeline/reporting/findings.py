@@ -173,10 +173,11 @@ def _depth(inputs: Inputs, evidence: Evidence) -> Iterator[str]:
     if any(evidence.limited(Setting(s, k)) for s in (BASELINE, *systems) for k in ends):
         return
     gaps, verdict, p = evidence.gaps(systems, ends)
+    unknown = "not told apart by users" if p >= LEVEL else "told apart by users, but not by seeds"
     told = {
         "higher": f"it is larger at {at_depth(ends[0])}",
         "lower": f"it is larger at {at_depth(ends[1])}",
-    }.get(verdict, "users and seeds do not tell which is larger")
+    }.get(verdict, unknown)
     yield (
         f"**Depth.** At equal depth, {_count(systems, 'system')} with content differ from "
         f"`{BASELINE}` by {_signed(gaps[0])} on average at {at_depth(ends[0])} and by "
