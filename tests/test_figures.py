@@ -199,6 +199,39 @@ def test_differences_stand_from_the_highest_down_around_zero(drawn: list[Figure]
     assert len(zero) == 1
     hollow = [to_hex(p.lines[0].get_markerfacecolor()) == look.PAPER for p in points]
     assert hollow == [False, True, False]  # whose interval includes zero
+    assert drawn[0].get_supxlabel() == "a difference\nfilled: the interval excludes 0"
+
+
+def test_both_losses_of_a_system_stand_in_its_panel(drawn: list[Figure]) -> None:
+    rows = (
+        ("none", 1, 0.9, 0.8), ("none", 2, 0.5, 0.7), ("alpha", 1, 9.0, None),
+        ("alpha", 2, 8.0, None), ("alpha", 3, 7.0, None),
+    )  # fmt: skip
+    table = Table("curves", "", ("system", "epoch", "train_loss", "validation_loss"), rows)
+    figures.losses(table, ["train_loss", "validation_loss"], "Loss (BPR)")
+    none, alpha = drawn[0].axes
+    assert [points_of(line) for line in none.lines] == [[(1, 0.9), (2, 0.5)], [(1, 0.8), (2, 0.7)]]
+    assert points_of(alpha.lines[0]) == [(1, 9.0), (2, 8.0), (3, 7.0)]
+    assert points_of(alpha.lines[1]) == []  # it has none
+    assert none.get_ylim()[1] < 1 < alpha.get_ylim()[0]  # scales of their own
+    (legend,) = drawn[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["train loss", "validation loss"]
+    styles = [(line.get_linestyle(), line.get_color()) for line in none.lines]
+    assert styles[0][0] != styles[1][0]  # told apart without colour
+    assert drawn[0].get_supylabel() == "Loss (BPR)"
+
+
+def test_filled_is_what_is_told_apart_whatever_intervals_say(drawn: list[Figure]) -> None:
+    table = compared(Estimate(0.2, 0.05), Estimate(-0.3, 0.1), Estimate(0.1, 0.12))
+    figures.differences(table, SELECTION, "a difference", told={"frozen", "alpha"})
+    figures.differences(table, SELECTION, "a difference", told=set())
+    hollow = [
+        [to_hex(p.lines[0].get_markerfacecolor()) == look.PAPER for p in lines_of(one.axes[0])]
+        for one in drawn
+    ]
+    assert hollow == [[True, False, False], [True, True, True]]  # none, alpha, frozen
+    for one in drawn:
+        assert one.get_supxlabel() == "a difference\nfilled: told apart (see the verdicts)"
 
 
 def test_differences_may_be_of_something_else(drawn: list[Figure]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from studies import REPOSITORY, WEIGHTS, Model, model, selected, without
 
@@ -89,6 +90,79 @@ def test_tables_and_figures_of_a_whole_study(make: Make) -> None:
             for name in ("text", "image", "audio", "trained model")
         },
     }
+
+
+def led(best: str, content: str) -> list[Model]:
+    """A study that validation prefers `best` of, and `content` of what has content."""
+    level = dict.fromkeys(SYSTEMS, 0.3) | {content: 0.4, best: 0.5}
+    return [model(s, 2, seed, validation=level[s]) for s in SYSTEMS for seed in SEEDS]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_best_with_content_has_a_table_where_another_is_preferred(make: Make) -> None:
+    folder = make(led("none", "alpha"))
+    rows = {name: read(folder / f"tables/against-{name}.csv") for name in ("preferred", "content")}
+    assert [r["system"] for r in rows["content"]] == ["none", "frozen"]
+    assert all("alpha" in r and "none" not in r for r in rows["content"])
+    assert [r["system"] for r in rows["preferred"]] == ["frozen", "alpha"]
+    (gain,) = [r for r in rows["preferred"] if r["system"] == "alpha"]
+    (less,) = [r for r in rows["content"] if r["system"] == "none"]
+    column = "difference (users)"
+    assert float(gain[column]) == pytest.approx(-float(less[column]))
+    assert "alpha less none" in read(folder / "tables/gain-by-history.csv")[0]
+    text = (folder / "report.md").read_text()
+    assert "less that of alpha, the best with content on validation**" in text
+    assert "less that of none, which validation prefers**" in text
+    assert text.count("more table") and re.search(r"tables: .*preferred, against-content", text)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_best_with_content_has_no_table_twice(make: Make) -> None:
+    folder = make(led("frozen", "alpha"))
+    assert "against-content" not in names(folder, "tables")
+    assert "against-preferred" in names(folder, "tables")
+    assert "frozen less none" in read(folder / "tables/gain-by-history.csv")[0]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_who_gains_is_not_said_where_no_content_is_preferred(make: Make) -> None:
+    cut = [replace(m, limited=m.system != "none") for m in led("none", "alpha")]
+    folder = make(cut)
+    assert not {"gain-by-history", "against-content"} & names(folder, "tables")
+    assert not {"gain-by-history"} & names(folder, "figures")
+    assert "slices-users" in names(folder, "tables")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_ablations_have_a_table_and_are_no_controls(make: Make) -> None:
+    found = led("frozen", "alpha")
+    changed = ("placebo", "only_text", "aggregate_sum", "aggregate_mean")
+    found += [model("frozen", 2, seed, control) for control in changed for seed in SEEDS]
+    folder = make(found)
+    aggregate = load(REPOSITORY / "params.yaml").aggregate
+    rows = read(folder / "tables/ablations.csv")
+    assert [(r["system"], r["changed"]) for r in rows] == [
+        ("frozen", c.replace("_", " ")) for c in changed[1:] if c != f"aggregate_{aggregate}"
+    ]
+    (control,) = read(folder / "tables/controls.csv")
+    assert {"itself", "placebo"} <= {*control} and "only text" not in control
+    itself = np.mean([m.mean() for m in found if (m.system, m.control) == ("frozen", None)])
+    for row in rows:
+        name = row["changed"].replace(" ", "_")
+        mine = np.mean([m.mean() for m in found if m.control == name])
+        assert float(row["NDCG@10"]) == pytest.approx(mine)
+        assert float(row["difference (users)"]) == pytest.approx(mine - itself)
+        assert float(row["difference (seeds)"]) == pytest.approx(mine - itself)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_fits_that_nothing_stops_are_not_said_to_have_converged(make: Make) -> None:
+    folder = make(without([m for m in models() if m.control is None], "validation"))
+    assert {r["at the limit"] for r in read(folder / "tables/convergence.csv")} == {""}
+    assert "**Convergence is not known:**" in (folder / "report.md").read_text()
+    folder = make(models())
+    assert {r["at the limit"] for r in read(folder / "tables/convergence.csv")} == {"0"}
+    assert "Convergence is not known" not in (folder / "report.md").read_text()
 
 
 @pytest.mark.usefixtures("undrawn")
