@@ -30,9 +30,10 @@ from model.evaluation import evaluate
 from model.experiment import build, system_class
 from model.fitting import Fitter
 from model.interactions import Interactions
+from model.ranking import InnerProduct
 from model.sampling import Batch, BatchSampler
 from model.sparse import product
-from model.system import Run, inner_product
+from model.system import Run
 from model.systems import options_class
 from pipeline.common.device import reuse_freed_memory
 
@@ -258,7 +259,7 @@ def evaluation_command(dimension: int = 64) -> None:
             step(number)
         epochs.append(time.perf_counter() - start)
         start = time.perf_counter()
-        evaluate(inner_product(users, items), seen=train, relevant=relevant)
+        evaluate(InnerProduct(users, items), seen=train, relevant=relevant)
         evaluations.append(time.perf_counter() - start)
     epoch, evaluation = statistics.median(epochs[1:]), statistics.median(evaluations[1:])
     print(

@@ -15,11 +15,12 @@ from model.config import Config
 from model.dataset import Catalogue, Dataset
 from model.fitting import Fitter
 from model.objective import SquaredNorm
+from model.ranking import InnerProduct
 from model.sampling import Batch
-from model.system import Fit, Run, System, inner_product
+from model.system import Fit, Run, System
 
 if TYPE_CHECKING:
-    from model.metrics import Scorer
+    from model.ranking import Scorer
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class EmbeddingSystem(nn.Module, System):
         return made.users.detach(), made.items.detach()
 
     def scorer(self) -> Scorer:
-        return inner_product(*self.embeddings())
+        return InnerProduct(*self.embeddings())
 
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that gradients move, by name."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,12 +11,7 @@ from torch import Tensor
 from model import reductions
 from model.interactions import Interactions
 from model.metrics import KS, METRICS, SELECTION, Exposure, Measure, Ranking, cutoffs
-
-if TYPE_CHECKING:
-    from model.metrics import Scorer
-
-NOBODY = -1
-"""In a list: no item, since all others are among what may not be recommended."""
+from model.ranking import CELLS, NOBODY, Scorer, rank
 
 
 @dataclass(frozen=True)
@@ -42,17 +36,6 @@ class Evaluation:
         return means | {measure: float(v) for measure, v in self.overall.items()}
 
 
-def rank(scores: Tensor, seen: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k best unseen items of b users and their scores, best first; (b, k) each.
-
-    Args:
-        scores: (b, I), overwritten.
-        seen: (b, I) bool, what may not be recommended; it comes last, with a score of -inf.
-    """
-    best = scores.masked_fill_(seen, -torch.inf).topk(k, dim=1)
-    return best.indices, best.values
-
-
 def evaluate(
     scorer: Scorer,
     *,
@@ -60,7 +43,7 @@ def evaluate(
     relevant: Interactions,
     popularity: Tensor | None = None,
     ks: Sequence[int] | None = None,
-    cells: int = 1 << 24,
+    cells: int = CELLS,
 ) -> Evaluation:
     """Judge every user with something relevant, ranking the whole catalogue less `seen`.
 
@@ -75,7 +58,6 @@ def evaluate(
     """
     n_users, n_items = relevant.n_users, relevant.n_items
     ks = cutoffs(n_items) if ks is None else ks
-    # As long whatever is measured: among equal scores, topk's choice may depend on its length.
     length = min(max(*KS, *ks), n_items)
     block = max(1, cells // n_items)
     degrees = relevant.degrees()
@@ -85,8 +67,8 @@ def evaluate(
             last = min(first + block, n_users)
             counted = degrees[first:last] > 0
             users = torch.arange(first, last, device=degrees.device)
-            best, scores = rank(scorer(users), seen.block(first, last), length)
-            hits = relevant.block(first, last).gather(1, best)
+            best, _ = rank(scorer, users, length, seen=seen)
+            hits = relevant.block(first, last).gather(1, best.clamp(min=0)) & (best != NOBODY)
             ranking = Ranking(hits[counted], degrees[first:last][counted], max(ks))
             parts.append(
                 {
@@ -96,7 +78,7 @@ def evaluate(
                     if metric.accuracy
                 }
             )
-            lists.append(best.masked_fill_(scores == -torch.inf, NOBODY)[counted])
+            lists.append(best[counted])
         whole = torch.cat(lists)
         return Evaluation(
             degrees.nonzero()[:, 0],

@@ -17,7 +17,7 @@ from model.system import Fit, FitError, Run, System
 from model.systems import module_of
 
 if TYPE_CHECKING:
-    from model.metrics import Scorer
+    from model.ranking import Scorer
 
 
 def system_class(name: str) -> type[System]:

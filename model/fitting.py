@@ -16,9 +16,10 @@ from model.dataset import Dataset
 from model.evaluation import validated
 from model.losses import bpr, sampled_softmax
 from model.objective import Objective
+from model.ranking import InnerProduct
 from model.sampling import Batch, BatchSampler
 from model.sparse import inner_products
-from model.system import Diverged, Fit, Row, Run, Selection, Snapshot, inner_product
+from model.system import Diverged, Fit, Row, Run, Selection, Snapshot
 
 if TYPE_CHECKING:
     from model.embedding import EmbeddingSystem
@@ -163,7 +164,7 @@ class Fitter:
         users, items = self._embeddings(epoch)
         loss = float(self._ranking_loss(users, items, self.validation_batch))
         _require_finite(epoch, {"validation loss": loss})
-        scorer = inner_product(users, items)
+        scorer = InnerProduct(users, items)
         return {"validation_loss": loss} | validated(scorer, self.train, self.validation)
 
     def _embeddings(self, epoch: int) -> tuple[Tensor, Tensor]:

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
-    Scorer = Callable[[Tensor], Tensor]  # users (b,) int64 → their scores of all items (b, I)
-
 KS = (5, 10, 20, 50)
 """The cut-offs of the paper's tables."""
 

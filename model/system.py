@@ -14,7 +14,7 @@ from model.config import Config
 from model.dataset import Catalogue, Dataset
 
 if TYPE_CHECKING:
-    from model.metrics import Scorer
+    from model.ranking import Scorer
 
 Row = dict[str, float]
 """One epoch in numbers: epoch, losses, validation metrics, diagnostics; what there is of them."""
@@ -135,11 +135,6 @@ class System(ABC):
     def diagnostics(self) -> dict[str, float]:
         """What is worth knowing about the state, by name, such as a learned balance."""
         return {}
-
-
-def inner_product(users: Tensor, items: Tensor) -> Scorer:
-    """The scorer of users (U, D) and items (I, D)."""
-    return lambda rows: users[rows] @ items.T
 
 
 class Selection:

@@ -18,7 +18,7 @@ from model.sparse import SparseMatrix, product
 from model.system import FitError
 
 if TYPE_CHECKING:
-    from model.metrics import Scorer
+    from model.ranking import Scorer
 
 COLUMNS = 1024  # of the Gram matrix that are made at a time
 RIDGE = 1e-3  # of the whitening, in mean variances

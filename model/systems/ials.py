@@ -14,11 +14,12 @@ from model.config import SELECTING, Config, Positive, Range, SystemOptions
 from model.dataset import Catalogue, Dataset
 from model.evaluation import validated
 from model.graph import degrees, pattern_of
+from model.ranking import InnerProduct
 from model.sparse import Pattern, inner_products, product
-from model.system import Fit, Row, Run, Selection, Snapshot, inner_product
+from model.system import Fit, Row, Run, Selection, Snapshot
 
 if TYPE_CHECKING:
-    from model.metrics import Scorer
+    from model.ranking import Scorer
 
 STEPS = 3  # of conjugate gradients a solution, each from where the last one ended
 TINY = 1e-30  # below it a direction is zero
@@ -93,7 +94,7 @@ class Ials(ClosedForm):
         return {"users": users, "items": items}
 
     def scorer(self) -> Scorer:
-        return inner_product(*self.embeddings())
+        return InnerProduct(*self.embeddings())
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         return self.fitted["users"], self.fitted["items"]

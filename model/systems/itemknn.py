@@ -15,7 +15,7 @@ from model.config import OneOf, Range, SystemOptions
 from model.interactions import Interactions
 
 if TYPE_CHECKING:
-    from model.metrics import Scorer
+    from model.ranking import Scorer
 
 ROWS = 1024  # items whose similarities are held at a time
 

@@ -12,7 +12,7 @@ from model.closed_form import ClosedForm
 from model.config import SystemOptions
 
 if TYPE_CHECKING:
-    from model.metrics import Scorer
+    from model.ranking import Scorer
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from model.closed_form import ClosedForm
 from model.config import SystemOptions
 
 if TYPE_CHECKING:
-    from model.metrics import Scorer
+    from model.ranking import Scorer
 
 # SplitMix64 (Steele et al., 2014), its constants as signed integers.
 GAMMA, FIRST, SECOND = (c - (1 << 64) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9,

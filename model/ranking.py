@@ -1,0 +1,140 @@
+"""Who is recommended what: the k best items of every user, whoever else is asked for.
+
+A product of matrices rounds a user's scores one way alone and another way among others. So what is
+nearer than that rounding is compared again, exactly; equal scores come in the catalogue's order.
+One user, all users, an evaluation and another device agree on the same lists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from model.interactions import Interactions
+
+NOBODY = -1
+"""In a list: no item, since all others are among what may not be recommended."""
+
+BEYOND = 14  # candidates beyond k, among which what ties with the last one mostly is
+CELLS = 1 << 22  # scores that a block of users has
+PART = 1 << 17  # products that are summed exactly at a time: they stay in the cache
+
+
+class Scorer(Protocol):
+    """Users (b,) int64 → their scores of all items (b, I)."""
+
+    def __call__(self, users: Tensor, /) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class InnerProduct:
+    """The scorer of users (U, D) and items (I, D)."""
+
+    users: Tensor
+    items: Tensor
+
+    def __call__(self, users: Tensor) -> Tensor:
+        return self.users[users] @ self.items.T
+
+    def exact(self, users: Tensor, items: Tensor) -> Tensor:
+        """(p,) scores of p pairs, summed in float64, rounded to float32."""
+        part = max(1, PART // self.items.shape[1])
+        sums = [
+            (self.users[u].double() * self.items[i].double()).sum(1)
+            for u, i in zip(users.split(part), items.split(part), strict=True)
+        ]
+        return torch.cat(sums).to(self.items.dtype)
+
+    def rounding(self, users: Tensor) -> Tensor:
+        """(b,) how far apart scores are at most that are equal but for their rounding.
+
+        A sum of D products is off by at most D u ||u|| ||i||, u the unit roundoff, and by more than
+        8 sqrt(D) u ||u|| ||i|| once in 10^11 (Higham and Mary, 2019); two are by twice as much.
+        """
+        d = self.items.shape[1]
+        eps = torch.finfo(self.items.dtype).eps  # 2 u
+        return min(d, 8 * d**0.5) * eps * self.longest * self.users[users].norm(dim=1)
+
+    @cached_property
+    def longest(self) -> Tensor:
+        """The greatest length of an item, a scalar."""
+        return self.items.norm(dim=1).amax()
+
+
+def rank(
+    scorer: Scorer,
+    users: Tensor,
+    k: int,
+    *,
+    seen: Interactions | None = None,
+    allowed: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The k best items of some users that may be shown, and their scores, best first; (b, k) each.
+
+    Of equal scores the first in the catalogue comes first. Where fewer than k may be shown,
+    `NOBODY` follows, with a score of -inf.
+
+    Args:
+        scorer: over I items.
+        users: (b,) int64, rows of the scorer and of `seen`.
+        seen: interactions that are not recommended again.
+        allowed: (I,) bool, the items that anybody may be shown.
+    """
+    scores = scorer(users)
+    hide(scores, users, seen, allowed)
+    n = scores.shape[1]
+    length, k = min(k + BEYOND, n), min(k, n)
+    best, items = scores.topk(length, dim=1)
+    exact = scorer if isinstance(scorer, InnerProduct) else None
+    apart = best[:, :-1] - best[:, 1:]  # nan between two that may not be shown
+    near = apart <= (exact.rounding(users)[:, None] if exact else 0)
+    unsure = near.any(1).nonzero()[:, 0]
+    if len(unsure):
+        open_ = near[unsure, k - 1 :].all(1) if length < n else torch.zeros_like(unsure).bool()
+        rows = unsure[~open_]
+        if exact is not None:
+            tied = torch.zeros(len(rows), length, dtype=torch.bool, device=best.device)
+            tied[:, :-1] |= near[rows]
+            tied[:, 1:] |= near[rows]
+            row, column = tied.nonzero(as_tuple=True)
+            row = rows[row]
+            best[row, column] = exact.exact(users[row], items[row, column])
+        best[rows], items[rows] = in_order(best[rows], items[rows])
+        for row in unsure[open_]:  # as many tie as there are candidates: all items are compared
+            best[row], items[row] = whole_row(scores[row], exact, users[row], length)
+    best, items = best[:, :k], items[:, :k]
+    return items.masked_fill(best == -torch.inf, NOBODY), best
+
+
+def hide(scores: Tensor, users: Tensor, seen: Interactions | None, allowed: Tensor | None) -> None:
+    """Set the scores (b, I) of what may not be recommended to -inf."""
+    if seen is not None:
+        offsets, entries = seen.entries(users)
+        starts = torch.arange(len(users), device=users.device) * scores.shape[1]
+        flat = starts.repeat_interleave(offsets.diff()).add_(seen.items[entries])
+        scores.view(-1).index_fill_(0, flat, -torch.inf)
+    if allowed is not None:
+        scores.masked_fill_(~allowed, -torch.inf)
+
+
+def in_order(scores: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of scores and items (b, n) by falling score, then by item."""
+    items, order = items.sort(dim=1)
+    scores, order = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
+    return scores, items.gather(1, order)
+
+
+def whole_row(
+    scores: Tensor, exact: InnerProduct | None, user: Tensor, length: int
+) -> tuple[Tensor, Tensor]:
+    """The first `length` of one user's scores (I,) by falling exact score, then by item."""
+    if exact is not None:
+        items = torch.arange(len(scores), device=scores.device)
+        true = exact.exact(user.expand(len(items)), items)
+        scores = torch.where(scores == -torch.inf, scores, true)
+    scores, items = scores.sort(descending=True, stable=True)
+    return scores[:length], items[:length]
