@@ -84,6 +84,33 @@ FUNCTIONS: dict[str, Aggregate] = {
 }
 
 
+def split(
+    aggregate: Aggregate, parts: Sequence[Tensor], present: Tensor
+) -> tuple[list[Tensor], Tensor | None]:
+    """What each part adds to the aggregate (I, d), and a constant (d,) beside them, if any.
+
+    A function of each dimension alone, of degree 1, is sum_p x_p df/dx_p (Euler); a product is
+    its factors' in equal shares.
+    """
+    if isinstance(aggregate, Concatenation):
+        weights = aggregate.linear.weight.chunk(len(parts), dim=1)
+        terms = [(x * has) @ w.T for x, has, w in zip(parts, present, weights, strict=True)]
+        return terms, aggregate.linear.bias
+    if isinstance(aggregate, Ensemble):
+        mixture = aggregate.logits.softmax(0)
+        each = [split(f, parts, present)[0] for f in FUNCTIONS.values()]
+        mixed = [
+            torch.stack([w * s for w, s in zip(mixture, of_part, strict=True)]).sum(0)
+            for of_part in zip(*each, strict=True)
+        ]
+        return mixed, None
+    with torch.enable_grad():
+        leaves: list[Tensor] = [part.detach().requires_grad_() for part in parts]
+        slopes = torch.autograd.grad(aggregate(leaves, present).sum(), leaves)
+    factors = present.sum(0).clamp(min=1) if aggregate is product else 1
+    return [x.detach() * slope / factors for x, slope in zip(leaves, slopes, strict=True)], None
+
+
 def aggregate_of(name: str, parts: int, dimension: int) -> Aggregate:
     """The function of that name (`AGGREGATES`) for p embeddings of width d.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -15,9 +15,14 @@ from model.dataset import Catalogue, Dataset
 from model.evaluation import validated
 from model.system import Fit, Row, Run, System
 
+if TYPE_CHECKING:
+    from model.ranking import Scorer
+
 
 class ClosedForm(System):
-    """A system that is solved rather than trained; subclasses give `solve` and `scorer`.
+    """A system that is solved rather than trained; subclasses give `solve` and `folded`.
+
+    What a user is to it is a history: one is as good as another, fitted on or not.
 
     Attributes:
         catalogue: what it was built on; its training interactions are the users' histories.
@@ -47,6 +52,9 @@ class ClosedForm(System):
             row |= validated(self.scorer(), dataset.catalogue.train, dataset.validation)
         run.on_epoch(row, time.perf_counter() - start)
         return Fit([row], 1)
+
+    def scorer(self) -> Scorer:
+        return self.folded(self.catalogue.train)
 
     def state(self) -> dict[str, Tensor]:
         return self.fitted

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -34,6 +35,49 @@ class Modality:
             return self.vectors
         mean = self.vectors[self.present].mean(0, dtype=torch.float64).to(self.vectors.dtype)
         return torch.where(self.present[:, None], self.vectors, mean)
+
+
+def means_of(modalities: Sequence[Modality]) -> dict[str, Tensor]:
+    """Name → (w,), the mean of a modality's present vectors; zeros if there are none."""
+    found = {}
+    for m in modalities:
+        present = m.vectors[m.present].mean(0, dtype=torch.float64)
+        found[m.name] = present.nan_to_num().to(m.vectors.dtype)
+    return found
+
+
+def completed(
+    content: Sequence[Modality], means: Mapping[str, Tensor], missing: str
+) -> list[Modality]:
+    """Modalities of some items as a system of others takes them, all of `means`, in its order.
+
+    Args:
+        content: what the items have; a modality that is not there they lack.
+        means: of the items that the system was built on.
+        missing: `mean` fills in what is absent; `present` stays as it is.
+
+    Raises:
+        ValueError: a modality is none of `means`, or its vectors are of another width.
+    """
+    given, n = {m.name: m for m in content}, len(content[0].present) if content else 0
+    found = []
+    for name, modality in given.items():
+        if name not in means:
+            raise ValueError(f"{name}: no such modality here; there are {', '.join(means)}")
+        if modality.vectors.shape[1] != len(means[name]):
+            raise ValueError(
+                f"{name}: vectors of {modality.vectors.shape[1]} numbers; here they have "
+                f"{len(means[name])}"
+            )
+    for name, mean in means.items():
+        vectors = torch.zeros(n, len(mean))
+        lacking = Modality(name, vectors, torch.zeros(n, dtype=torch.bool))
+        modality = given.get(name, lacking)
+        if missing == "mean":
+            filled = torch.where(modality.present[:, None], modality.vectors, mean)
+            modality = replace(modality, vectors=filled)
+        found.append(modality)
+    return found
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import Config
-from model.dataset import Catalogue, Dataset
+from model.dataset import Catalogue, Dataset, Modality, completed, means_of
 from model.fitting import Fitter
+from model.folding import folded_users
+from model.interactions import Interactions
 from model.objective import SquaredNorm
 from model.ranking import InnerProduct
 from model.sampling import Batch
-from model.system import Fit, Run, System
+from model.system import Fit, Run, System, Unsupported
 
 if TYPE_CHECKING:
     from model.ranking import Scorer
+
+
+COLLABORATION = "collaboration"
+CONSTANT = "constant"
+"""Names of terms beside the modalities'."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +65,13 @@ class EmbeddingSystem(nn.Module, System):
     The objective of a batch is the ranking loss (`train.loss`) + `auxiliary` + `penalty`.
     """
 
+    constant_users: ClassVar[int] = 0  # the last of a user's numbers that are 1 for everybody
+
     def __init__(self, catalogue: Catalogue, config: Config[Any]) -> None:
         nn.Module.__init__(self)
         System.__init__(self, catalogue, config)
+        self.means = means_of(catalogue.modalities)
+        self.added: dict[str, Tensor] = {}  # terms (m, D) of items that came after fitting
 
     @abstractmethod
     def forward(self) -> Embeddings:
@@ -87,10 +99,64 @@ class EmbeddingSystem(nn.Module, System):
     def embeddings(self) -> tuple[Tensor, Tensor]:
         self.eval()
         made = self()
-        return made.users.detach(), made.items.detach()
+        items = made.items.detach()
+        if self.added:
+            items = torch.cat([items, torch.stack(list(self.added.values())).sum(0)])
+        return made.users.detach(), items
 
     def scorer(self) -> Scorer:
         return InnerProduct(*self.embeddings())
+
+    @torch.no_grad()
+    def folded(self, histories: Interactions) -> Scorer:
+        items = self.embeddings()[1]
+        return InnerProduct(self.fold_in(histories, items), items)
+
+    def fold_in(self, histories: Interactions, items: Tensor) -> Tensor:
+        """Embeddings (b, D) of new users; b histories over the items (I, D)."""
+        return folded_users(histories, items, self.constant_users)
+
+    @torch.no_grad()
+    def terms(self) -> dict[str, Tensor]:
+        self.eval()
+        own = self.item_terms()
+        if self.unit_length:
+            whole = torch.stack(list(own.values())).sum(0)
+            scale = self.embeddings()[1].norm(dim=1, keepdim=True) / whole.norm(dim=1, keepdim=True)
+            own = {name: scale * term for name, term in own.items()}
+        return {
+            name: torch.cat([term, self.added[name]]) if self.added else term
+            for name, term in own.items()
+        }
+
+    def item_terms(self) -> dict[str, Tensor]:
+        """`terms` of the items of the catalogue."""
+        return {COLLABORATION: self().items}
+
+    @torch.no_grad()
+    def with_items(self, content: Sequence[Modality]) -> Self:
+        if not self.means:
+            return super().with_items(content)
+        try:
+            known = completed(content, self.means, self.config.train.missing)
+        except ValueError as error:
+            raise Unsupported(str(error)) from error
+        self.eval()
+        terms = self.new_terms(known)
+        extended = copy.copy(self)
+        extended.added = {
+            name: torch.cat([self.added[name], term]) if self.added else term
+            for name, term in terms.items()
+        }
+        return extended
+
+    def new_terms(self, content: Sequence[Modality]) -> dict[str, Tensor]:
+        """`terms` of m items that have content alone.
+
+        Args:
+            content: all modalities of the catalogue, of the m items (`model.dataset.completed`).
+        """
+        raise NotImplementedError
 
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that gradients move, by name."""
@@ -101,8 +167,10 @@ class EmbeddingSystem(nn.Module, System):
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
-        for name, parameter in self.trained().items():
-            parameter.copy_(state[name])
+        trained = self.trained()
+        for name, own in self.state_dict().items():
+            if name in trained or name in state:
+                own.copy_(state[name])
 
     def constants(self) -> dict[str, Tensor]:
         trained = self.trained()

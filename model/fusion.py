@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from model.aggregate import aggregate_of
+from model.aggregate import aggregate_of, split
 from model.config import Config
-from model.dataset import Catalogue
-from model.embedding import Embeddings
+from model.dataset import Catalogue, Modality
+from model.embedding import COLLABORATION, CONSTANT, Embeddings
 from model.lightgcn import LightGCN
 from model.projection import Projection
 from model.sampling import Batch
@@ -47,13 +47,40 @@ class LateFusion(LightGCN):
 
     def fused(self, items: Tensor, content: Sequence[Tensor]) -> Tensor:
         """Collaborative items (I, d) and modalities m_j, each (I, d), to one item table (I, d)."""
-        e, weighed = self.weigh(items, content)
         counted = self.projection.counted  # (n, I, 1)
+        e, weighed = self.weigh(items, content, counted)
         return self.aggregate([e, *weighed], torch.cat([torch.ones_like(counted[:1]), counted]))
 
-    def weigh(self, e: Tensor, content: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        """Rescale the collaborative items e (I, d) and the modalities m_j, each (I, d)."""
+    def weigh(
+        self, e: Tensor, content: Sequence[Tensor], counted: Tensor
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Rescale the collaborative items e (I, d) and the modalities m_j, each (I, d).
+
+        Args:
+            counted: (n, I, 1), which modalities an average counts.
+        """
         return e, content
+
+    def item_terms(self) -> dict[str, Tensor]:
+        if not len(self.projection):
+            return super().item_terms()
+        e, counted = self.collaborative()[1], self.projection.counted
+        return self.split(e, torch.ones_like(counted[0]), self.projection(), counted)
+
+    def new_terms(self, content: Sequence[Modality]) -> dict[str, Tensor]:
+        """The aggregate of content alone: an item that nobody has yet lacks e, as others an m_j."""
+        made, counted = self.projection.of_new(content)
+        return self.split(torch.zeros_like(made[0]), torch.zeros_like(counted[0]), made, counted)
+
+    def split(
+        self, e: Tensor, has: Tensor, content: Sequence[Tensor], counted: Tensor
+    ) -> dict[str, Tensor]:
+        """What e and each m_j, of items that have them (1. or 0.), add to the aggregate."""
+        e, weighed = self.weigh(e, content, counted)
+        present = torch.cat([has[None], counted])
+        shares, constant = split(self.aggregate, [e, *weighed], present)
+        named = dict(zip([COLLABORATION, *self.means], shares, strict=True))
+        return named if constant is None else named | {CONSTANT: constant.expand_as(e)}
 
     def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
         return self.projection.auxiliary(embeddings.content, batch.touched[1])

@@ -74,6 +74,11 @@ class Interactions:
         shift = (self.offsets[users] - offsets[:-1]).repeat_interleave(counts)
         return offsets, shift + torch.arange(len(shift), device=users.device)
 
+    def of_first(self, n_items: int) -> Interactions:
+        """Those with the first `n_items` of the catalogue, as its only ones."""
+        kept = self.items < n_items
+        return Interactions.of(self.users[kept], self.items[kept], self.n_users, n_items)
+
     def block(self, first: int, last: int) -> Tensor:
         """(last - first, I) bool, the rows of users first..last-1 as a dense matrix."""
         low, high = int(self.offsets[first]), int(self.offsets[last])

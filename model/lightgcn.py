@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from model.config import Config
 from model.dataset import Catalogue
 from model.embedding import Embeddings, EmbeddingSystem, split_table, xavier_table
 from model.graph import normalized_graph
+from model.interactions import Interactions
 from model.objective import SquaredNorm
 from model.propagation import layer_weights, propagate, scaled
 from model.sampling import Batch
+from model.sparse import product
 
 
 class LightGCN(EmbeddingSystem):
@@ -52,6 +55,52 @@ class LightGCN(EmbeddingSystem):
     def fuse(self, users: Tensor, items: Tensor) -> Embeddings:
         """Content into the collaborative items (I, d); LightGCN alone has none."""
         return Embeddings(users, items)
+
+    def fold_in(self, histories: Interactions, items: Tensor) -> Tensor:
+        r"""By propagation: \sum_{k=1}^K a_k of eq. 4 over a new user's edges, E^(0)_u = 0.
+
+        The user is one more node of the graph; what the others are is not changed by that. Without
+        propagation, by the ranking loss.
+        """
+        if len(self.layer_weights) < 2:
+            return super().fold_in(histories, items)
+        known = histories.of_first(self.n_items)
+        sums = product(known.offsets, known.items, self._weights(known), self._messages())
+        return self.fuse(sums, self.collaborative()[1]).users
+
+    @torch.no_grad()
+    def carriers(self, history: Tensor, item: int) -> Tensor | None:
+        """By way of the user's neighbours; what is left of the score is the user's own E^(0)."""
+        if len(self.layer_weights) < 2:
+            return None
+        known = history < self.n_items
+        one = Interactions.of(torch.zeros_like(history[known]), history[known], 1, self.n_items)
+        sent = self._weights(one)[:, None] * self._messages()[one.items]
+        users = self.fuse(sent, self.collaborative()[1]).users
+        sums = users.new_zeros(self.n_items)
+        sums[one.items] = users @ self.embeddings()[1][item]
+        return torch.where(known, sums[history.clamp(max=self.n_items - 1)], 0.0)
+
+    def _weights(self, histories: Interactions) -> Tensor:
+        """(e,) the entries of R̂ that new users' edges have; items keep their degrees."""
+        train = self.config.train
+        to_users = histories.degrees().double()[histories.users] ** -train.user_exponent
+        item_degrees = self.graph.pattern.transposed_offsets.diff().clamp(min=1).double()
+        return (to_users * item_degrees[histories.items] ** -train.item_exponent).float()
+
+    def _messages(self) -> Tensor:
+        r"""(I, d) \sum_{k=1}^K a_k E_i^(k-1): what an item sends its users in all layers."""
+        weights = self.layer_weights[1:]
+        users, items = self.user_embedding, self.item_embedding
+        if len(weights) == 1:
+            return scaled(users, items, weights[0])[1]
+        return propagate(self.graph, users, items, weights)[1]
+
+    def isolated(self, table: Tensor) -> Tensor:
+        """What propagation makes of E^(0) (n, d) of nodes without edges."""
+        return table * (
+            self.layer_weights[0] if self.layer_weights else 1 / (self.config.layers + 1)
+        )
 
     def penalty(self, batch: Batch) -> Sequence[SquaredNorm]:
         """lambda ||E^(0)[unique nodes]||^2 / B (eq. 9, as PyG's LightGCN takes it)."""

@@ -93,10 +93,30 @@ class Projection(nn.Module):
                 linear(F.normalize(table))
                 for linear, table in zip(self.linears, self.tables, strict=True)
             ]
+        return self._finished(content, self.has)
+
+    def of_new(self, content: Sequence[Modality]) -> tuple[list[Tensor], Tensor]:
+        """What `forward` would make of other items, and which an average counts.
+
+        Args:
+            content: the same modalities, of m items; `model.dataset.completed`.
+
+        Returns:
+            [m_1, ..., m_n], each (m, d), and (n, m, 1).
+        """
+        made = [
+            linear(l2norm(modality.vectors.to(self.counted)))
+            for linear, modality in zip(self.linears, content, strict=True)
+        ]
+        has = counted(content, "skip").to(self.counted.device)
+        counts = has if self.missing == "skip" else torch.ones_like(has)
+        return self._finished(made, has), counts
+
+    def _finished(self, content: list[Tensor], has: Tensor) -> list[Tensor]:
         if self.shared is not None:
             content = [self.shared(m) for m in content]
         if self.missing == "zero":
-            content = [m * has for m, has in zip(content, self.has, strict=True)]
+            content = [m * present for m, present in zip(content, has, strict=True)]
         return content
 
     def auxiliary(self, content: Sequence[Tensor], touched: Tensor) -> Tensor | None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 
 from model.config import Config
-from model.dataset import Catalogue, Dataset
+from model.dataset import Catalogue, Dataset, Modality
+from model.interactions import Interactions
 
 if TYPE_CHECKING:
     from model.ranking import Scorer
 
 Row = dict[str, float]
 """One epoch in numbers: epoch, losses, validation metrics, diagnostics; what there is of them."""
+
+
+class Unsupported(ValueError):
+    """What a system cannot do. The message says why."""
 
 
 class FitError(Exception):
@@ -122,7 +127,47 @@ class System(ABC):
 
     @abstractmethod
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` returned."""
+        """Take over what `state` returned; `constants` too, where they are given."""
+
+    @abstractmethod
+    def folded(self, histories: Interactions) -> Scorer:
+        """As `scorer`, of users that came after fitting, by what they liked; nothing is refitted.
+
+        Args:
+            histories: of those users, over the items of `scorer`; on the system's device.
+        """
+
+    def with_items(self, content: Sequence[Modality]) -> Self:
+        """This system with m more items, which it knows by their content alone.
+
+        They follow the others in every score, embedding and term. An item's are the same whichever
+        come along with it. Nothing is refitted.
+
+        Args:
+            content: modalities of the m items, in any order; one that is not given they lack.
+
+        Raises:
+            Unsupported: the system reads no content, or not a modality that is given.
+        """
+        raise Unsupported("it knows items by their interactions alone")
+
+    def terms(self) -> dict[str, Tensor] | None:
+        """Name → (I, D), which sum to the items' `embeddings`: what each of them is made of.
+
+        `collaboration`, the modalities, and what else there is; None without embeddings.
+        """
+        return None
+
+    def carriers(self, history: Tensor, item: int) -> Tensor | None:
+        """What each item of a user's history adds to the score of `item`.
+
+        Args:
+            history: (n,) int64, what the user liked.
+
+        Returns:
+            (n,), or None if the score does not come from there.
+        """
+        return None
 
     def constants(self) -> dict[str, Tensor]:
         """What besides `state` describes the model, and follows from catalogue and seed."""

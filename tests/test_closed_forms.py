@@ -171,13 +171,12 @@ def test_ials_ends_where_its_objective_is_flat(train: Interactions, nu: float) -
     assert users.grad.abs().max() < 1e-4 and items.grad.abs().max() < 1e-4
 
 
-def test_a_solution_of_ials_is_exact(train: Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_solution_of_ials_is_exact(train: Interactions) -> None:
     """With as many steps as unknowns, conjugate gradients solve what a dense solver does."""
-    monkeypatch.setattr(ials, "STEPS", 40)
     generator = torch.Generator().manual_seed(0)
     start, other = torch.randn(U, D, generator=generator), torch.randn(I, D, generator=generator)
     penalty = torch.rand(U, generator=generator) + 0.1
-    got = ials.solved(ials.pattern_of(train), start, other, penalty, 0.3)
+    got = ials.solved(ials.pattern_of(train), start, other, penalty, 0.3, steps=40)
     h = other.double()
     for u, row in enumerate(train.block(0, U)):
         mine = h[row]

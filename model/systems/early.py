@@ -1,5 +1,6 @@
 """EF-MMLGCN: modalities fused with one another first, then with the collaborative embedding."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -7,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.aggregate import aggregate_of
+from model.aggregate import aggregate_of, split
 from model.config import LIGHTGCN, PROJECTED, Config, Positive, Range, SystemOptions
-from model.dataset import Catalogue
-from model.embedding import Embeddings
+from model.dataset import Catalogue, Modality
+from model.embedding import COLLABORATION, CONSTANT, Embeddings
 from model.lightgcn import LightGCN
 from model.losses import info_nce
 from model.projection import Projection
@@ -66,6 +67,26 @@ class Early(LightGCN):
         fused = self.w_agg(self.dropout(aggregated)) * counted.amax(0)
         out: Tensor = self.w_out(self.dropout(torch.cat([items, fused], dim=1)))
         return Embeddings(users, out, items, content, fused)
+
+    def item_terms(self) -> dict[str, Tensor]:
+        if not len(self.projection):
+            return super().item_terms()
+        return self._split(self.collaborative()[1], self.projection(), self.projection.counted)
+
+    def new_terms(self, content: Sequence[Modality]) -> dict[str, Tensor]:
+        made, counted = self.projection.of_new(content)
+        return self._split(torch.zeros_like(made[0]), made, counted)
+
+    def _split(self, e: Tensor, content: Sequence[Tensor], counted: Tensor) -> dict[str, Tensor]:
+        """What e and each m_j add to [e || AGG W_agg] W_out, and its biases."""
+        of_e, of_fused = self.w_out.weight.chunk(2, dim=1)
+        to_out = self.w_agg.weight.T @ of_fused.T  # (d, d)
+        shares, constant = split(self.aggregate, content, counted)
+        has = counted.amax(0)
+        bias = self.w_agg.bias if constant is None else self.w_agg(constant)
+        terms = [(share * has) @ to_out for share in shares]
+        named = dict(zip([COLLABORATION, *self.means], [e @ of_e.T, *terms], strict=True))
+        return named | {CONSTANT: has * (bias @ of_fused.T) + self.w_out.bias}
 
     def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
         """`contrast` x symmetric NCE between e and the fused content, and the projection's own."""

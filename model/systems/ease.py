@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import torch
 from torch import Tensor
@@ -11,11 +13,12 @@ from torch import Tensor
 from model import memory
 from model.closed_form import ClosedForm
 from model.config import Positive, Range, SystemOptions
-from model.dataset import Modality
-from model.graph import normalized_graph
+from model.dataset import Modality, completed, means_of
+from model.graph import pattern_of
+from model.interactions import Interactions
 from model.projection import l2norm
 from model.sparse import SparseMatrix, product
-from model.system import FitError
+from model.system import FitError, Unsupported
 
 if TYPE_CHECKING:
     from model.ranking import Scorer
@@ -53,30 +56,71 @@ class Ease(ClosedForm):
         self._require_memory(device)
         gram = gram_of(self._weighed(), n)
         for modality in self.catalogue.modalities if options.content else ():
-            f = whitened(modality).to(device)
+            f = Whitening.of(modality)(modality).to(device)
             gram.addmm_(f, f.T, alpha=options.content_weight)
         gram.diagonal().add_(options.regularization)
         factor = torch.linalg.cholesky(gram)
         del gram
         inverse = torch.cholesky_inverse(factor)
         del factor
-        inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0)
-        return {"weights": inverse.float()}
+        diagonal = inverse.diagonal().clone()
+        inverse.div_(-diagonal).fill_diagonal_(0)
+        return {"weights": inverse.float(), "diagonal": diagonal}
 
-    def scorer(self) -> Scorer:
-        x, weights = self._weighed(), self.fitted["weights"]
-        columns, values = x.pattern.columns, x.values
+    def folded(self, histories: Interactions) -> Scorer:
+        weights = self.fitted["weights"]  # (I, I + m)
+        known = histories.of_first(self.n_items)
+        values = self._values(known)
 
         def scores(users: Tensor) -> Tensor:
-            offsets, entries = self.catalogue.train.entries(users)
-            return product(offsets, columns[entries], values[entries], weights)
+            offsets, entries = known.entries(users)
+            return product(offsets, known.items[entries], values[entries], weights)
 
         return scores
 
+    def carriers(self, history: Tensor, item: int) -> Tensor:
+        known = history < self.n_items
+        one = Interactions.of(torch.zeros_like(history[known]), history[known], 1, self.n_items)
+        sums = self.fitted["weights"].new_zeros(self.n_items)
+        sums[one.items] = self._values(one) * self.fitted["weights"][one.items, item]
+        return torch.where(known, sums[history.clamp(max=self.n_items - 1)], 0.0)
+
+    def with_items(self, content: Sequence[Modality]) -> Self:
+        r"""Each as if it had been in G, with content and without users.
+
+        Its column of B is P c, c = alpha^2 \sum_m F_m f_m: the ridge regression of its content on
+        the other items'.
+        """
+        modalities = self.catalogue.modalities
+        if not self.config.options.content or not modalities:
+            return super().with_items(content)
+        try:
+            known = completed(content, means_of(modalities), "skip")
+        except ValueError as error:
+            raise Unsupported(str(error)) from error
+        diagonal = self.fitted["diagonal"]
+        column = diagonal.new_zeros(self.n_items, len(known[0].present))
+        for modality, new in zip(modalities, known, strict=True):
+            whiten = Whitening.of(modality)
+            f, g = whiten(modality).to(diagonal.device), whiten(new).to(diagonal.device)
+            column.addmm_(f, g.T, alpha=self.config.options.content_weight)
+        b = self.fitted["weights"][:, : self.n_items].double()
+        inverse = (-b * diagonal).fill_diagonal_(0) + diagonal.diag()
+        extended = copy.copy(self)
+        weights = torch.cat([self.fitted["weights"], (inverse @ column).float()], dim=1)
+        extended.fitted = self.fitted | {"weights": weights}
+        return extended
+
+    def _values(self, histories: Interactions) -> Tensor:
+        """(e,) the entries of X; items keep the degrees that they have in training."""
+        o, train = self.config.options, self.catalogue.train
+        item_degrees = torch.bincount(train.items, minlength=self.n_items).clamp(min=1).double()
+        to_users = histories.degrees().double()[histories.users] ** -o.user_exponent
+        return (to_users * item_degrees[histories.items] ** -o.item_exponent).float()
+
     def _weighed(self) -> SparseMatrix:
         """X (U, I)."""
-        o = self.config.options
-        return normalized_graph(self.catalogue.train, o.user_exponent, o.item_exponent)
+        return SparseMatrix(pattern_of(self.catalogue.train), self._values(self.catalogue.train))
 
     def _require_memory(self, device: torch.device) -> None:
         needed, there = 2 * 8 * self.n_items**2, memory.available(device)
@@ -106,14 +150,31 @@ def gram_of(x: SparseMatrix, n: int) -> Tensor:
     return gram
 
 
-def whitened(modality: Modality) -> Tensor:
-    """(I, w) float64: (Sigma + eps I)^-1/2 (x - mu) of length 1; zeros where an item lacks it."""
-    present = modality.present
-    x = modality.vectors[present].double()
-    x = x - x.mean(0)
-    variance, directions = torch.linalg.eigh(x.T @ x / max(1, len(x)))
-    variance = variance.clamp(min=0) + RIDGE * variance.mean()
-    unit = l2norm(x @ (directions / variance.clamp(min=1e-300).sqrt()) @ directions.T)
-    result = unit.new_zeros(len(present), unit.shape[1])
-    result[present] = unit
-    return result
+@dataclass(frozen=True)
+class Whitening:
+    """x → (Sigma + eps I)^-1/2 (x - mu) of length 1, by the items that a catalogue has.
+
+    Attributes:
+        mean, matrix: (w,) and (w, w) float64.
+    """
+
+    mean: Tensor
+    matrix: Tensor
+
+    @classmethod
+    def of(cls, modality: Modality) -> Whitening:
+        """By the present vectors of a modality."""
+        x = modality.vectors[modality.present].double()
+        mean = x.mean(0)
+        x = x - mean
+        variance, directions = torch.linalg.eigh(x.T @ x / max(1, len(x)))
+        variance = variance.clamp(min=0) + RIDGE * variance.mean()
+        return cls(mean, directions / variance.clamp(min=1e-300).sqrt() @ directions.T)
+
+    def __call__(self, modality: Modality) -> Tensor:
+        """(n, w) float64; zeros where an item lacks it."""
+        present = modality.present
+        x = modality.vectors[present].double() - self.mean
+        result = x.new_zeros(len(present), x.shape[1])
+        result[present] = l2norm(x @ self.matrix)
+        return result

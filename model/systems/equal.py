@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from model.config import LATE_FUSION, SystemOptions
+from model.embedding import COLLABORATION
 from model.fusion import LateFusion
 
 
@@ -32,3 +34,12 @@ class Equal(LateFusion):
         n = counted.sum(0)
         total = sum(c * m for c, m in zip(counted, content, strict=True))
         return items + (n > 0) * 0.5 * (total / n.clamp(min=1) - items)
+
+    def split(
+        self, e: Tensor, has: Tensor, content: Sequence[Tensor], counted: Tensor
+    ) -> dict[str, Tensor]:
+        n = counted.sum(0)
+        of_content = 1 - 0.5 * has  # all of it, where e is absent
+        terms = [of_content * c * m / n.clamp(min=1) for c, m in zip(counted, content, strict=True)]
+        own = torch.where(n > 0, 0.5 * has, has) * e
+        return dict(zip([COLLABORATION, *self.means], [own, *terms], strict=True))

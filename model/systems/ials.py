@@ -19,9 +19,11 @@ from model.sparse import Pattern, inner_products, product
 from model.system import Fit, Row, Run, Selection, Snapshot
 
 if TYPE_CHECKING:
+    from model.interactions import Interactions
     from model.ranking import Scorer
 
 STEPS = 3  # of conjugate gradients a solution, each from where the last one ended
+FOLDING = 50  # of them for a new user, who starts from zero
 TINY = 1e-30  # below it a direction is zero
 
 
@@ -82,26 +84,49 @@ class Ials(ClosedForm):
         """The users for the present items, then the items for those users."""
         pattern, o = pattern_of(self.catalogue.train), self.config.options
         per_user, per_item = degrees(self.catalogue.train)
-
-        def penalty(interactions: Tensor, others: int) -> Tensor:
-            weights = (interactions + o.unobserved_weight * others) ** o.frequency_exponent
-            return (o.regularization * weights).float()
-
         users = solved(pattern, self.fitted["users"], self.fitted["items"],
-                       penalty(per_user, self.n_items), o.unobserved_weight)  # fmt: skip
+                       self._penalty(per_user, self.n_items), o.unobserved_weight)  # fmt: skip
         items = solved(pattern.T, self.fitted["items"], users,
-                       penalty(per_item, self.n_users), o.unobserved_weight)  # fmt: skip
+                       self._penalty(per_item, self.n_users), o.unobserved_weight)  # fmt: skip
         return {"users": users, "items": items}
 
     def scorer(self) -> Scorer:
         return InnerProduct(*self.embeddings())
+
+    def folded(self, histories: Interactions) -> Scorer:
+        """New users as an iteration solves for them, to the end, while the items stay."""
+        known, items = histories.of_first(self.n_items), self.fitted["items"]
+        start = items.new_zeros(known.n_users, items.shape[1])
+        penalty = self._penalty(known.degrees().double(), self.n_items)
+        weight = self.config.options.unobserved_weight
+        users = solved(pattern_of(known), start, items, penalty, weight, steps=FOLDING)
+        return InnerProduct(users, items)
+
+    def carriers(self, history: Tensor, item: int) -> Tensor:
+        r"""h_i A_u^-1 h_j of every j, by which s_ui is a sum over them (Hu et al., section 5)."""
+        items, n = self.fitted["items"].double(), len(history)
+        liked, identity = items[history], torch.eye(items.shape[1]).to(items)
+        penalty = self._penalty(torch.tensor([float(n)]), self.n_items).item()
+        a = self.config.options.unobserved_weight * (items.T @ items) + liked.T @ liked
+        return (liked @ torch.linalg.solve(a + penalty * identity, items[item])).float()
+
+    def _penalty(self, interactions: Tensor, others: int) -> Tensor:
+        """The weight of ||w||^2, of rows with that many interactions (n,) of `others`."""
+        o = self.config.options
+        weights = (interactions + o.unobserved_weight * others) ** o.frequency_exponent
+        return (o.regularization * weights).float()
 
     def embeddings(self) -> tuple[Tensor, Tensor]:
         return self.fitted["users"], self.fitted["items"]
 
 
 def solved(
-    pattern: Pattern, start: Tensor, other: Tensor, penalty: Tensor, unobserved_weight: float
+    pattern: Pattern,
+    start: Tensor,
+    other: Tensor,
+    penalty: Tensor,
+    unobserved_weight: float,
+    steps: int = STEPS,
 ) -> Tensor:
     r"""One side's vectors (n, d) that minimise the objective while the `other`'s (m, d) stay.
 
@@ -111,6 +136,7 @@ def solved(
         pattern: the interactions, (n, m).
         start: (n, d), where the iteration starts.
         penalty: (n,).
+        steps: of conjugate gradients.
     """
     gram = unobserved_weight * (other.T @ other)
     ones = other.new_ones(len(pattern.columns))
@@ -123,7 +149,7 @@ def solved(
     w = start.clone()
     residual = product(pattern.offsets, pattern.columns, ones, other) - times(w)
     direction, squares = residual.clone(), residual.square().sum(1)
-    for _ in range(STEPS):
+    for _ in range(steps):
         image = times(direction)
         step = squares / (direction * image).sum(1).clamp(min=TINY)
         w.addcmul_(direction, step[:, None])

@@ -64,15 +64,23 @@ class ItemKnn(ClosedForm):
             "similarities": torch.from_numpy(nearby.data),
         }
 
-    def scorer(self) -> Scorer:
-        offsets, items, similarities = (
-            self.fitted[name].cpu().numpy() for name in ("offsets", "items", "similarities")
-        )
-        s = sparse.csr_matrix((similarities, items, offsets), shape=(self.n_items, self.n_items))
-        x = matrix_of(self.catalogue.train)
+    def folded(self, histories: Interactions) -> Scorer:
+        s, x = self._similarities(), matrix_of(histories.of_first(self.n_items))
         return lambda users: torch.from_numpy((x[users.cpu().numpy()] @ s).toarray()).to(
             users.device
         )
+
+    def carriers(self, history: Tensor, item: int) -> Tensor:
+        column = self._similarities()[:, item].toarray()[:, 0]
+        return torch.from_numpy(column).to(history.device)[history]
+
+    def _similarities(self) -> sparse.csr_matrix:
+        """S (I, I), a row an item with its nearest."""
+        offsets, items, similarities = (
+            self.fitted[name].cpu().numpy() for name in ("offsets", "items", "similarities")
+        )
+        shape = (self.n_items, self.n_items)
+        return sparse.csr_matrix((similarities, items, offsets), shape=shape)
 
 
 def matrix_of(train: Interactions) -> sparse.csr_matrix:

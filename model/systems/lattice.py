@@ -1,5 +1,7 @@
 """LATTICE (Zhang et al., 2021): LightGCN plus a learned graph between items."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import FITTING, LAYERS, Config, OneOf, Positive, Range, SystemOptions
-from model.dataset import Catalogue
-from model.embedding import Embeddings, EmbeddingSystem, xavier_table
+from model.dataset import Catalogue, Modality
+from model.embedding import COLLABORATION, Embeddings, EmbeddingSystem, xavier_table
 from model.graph import degrees, pattern_of
+from model.interactions import Interactions
 from model.projection import counted, l2norm
 from model.sampling import Batch
-from model.sparse import Pattern, SparseMatrix, inner_products, multiply
+from model.sparse import Pattern, SparseMatrix, inner_products, multiply, product
 
 SMALLEST_ROW_SUM = 1e-7
 
@@ -93,41 +96,96 @@ class Lattice(EmbeddingSystem):
 
     def propagate_items(self, dense: Tensor) -> Tensor:
         """A · dense: (I, d) → (I, d)."""
-        weights = self.counted[:, :, 0]  # (n, I)
-        if len(self.graphs) > 1:
-            weights = weights * self.logits.softmax(0)[:, None]
-            weights = weights / weights.sum(0).clamp(min=SMALLEST_ROW_SUM)
-        anew = self.options.rebuild == "step" or not self.training
-        learned = [graph.learned(anew) for graph in self.graphs]
-        weighed = [w[pattern.rows] * s for w, (pattern, s) in zip(weights, learned, strict=True)]
-        row_sums = torch.stack(
-            [
-                multiply(pattern, s, s.new_ones(self.n_items, 1))[:, 0]
-                for (pattern, _), s in zip(learned, weighed, strict=True)
-            ]
-        ).sum(0)
-        scale = row_sums.clamp(min=SMALLEST_ROW_SUM).rsqrt()[:, None]
-        h = scale * sum(
-            multiply(pattern, s, scale * dense)
-            for (pattern, _), s in zip(learned, weighed, strict=True)
-        )
+        weights = self._weights(self.counted)
+        learned, scale = self._learned(weights)
+        h = scale * sum(multiply(pattern, s, scale * dense) for pattern, s in learned)
         frozen = sum(
             w[:, None] * graph.frozen(dense) for w, graph in zip(weights, self.graphs, strict=True)
         )
         return (1 - self.options.frozen_weight) * h + self.options.frozen_weight * frozen
 
+    def _weights(self, counted: Tensor) -> Tensor:
+        """(n, I) w_m of every item, of (n, I, 1) what it has."""
+        weights = counted[:, :, 0]
+        if len(self.graphs) > 1:
+            weights = weights * self.logits.softmax(0)[:, None]
+            weights = weights / weights.sum(0).clamp(min=SMALLEST_ROW_SUM)
+        return weights
+
+    def _learned(self, weights: Tensor) -> tuple[list[tuple[Pattern, Tensor]], Tensor]:
+        """Each w_m S_m, pattern and values (E,), and (I, 1) D^-1/2 of their sum."""
+        anew = self.options.rebuild == "step" or not self.training
+        found = [graph.learned(anew) for graph in self.graphs]
+        weighed = [(p, w[p.rows] * s) for w, (p, s) in zip(weights, found, strict=True)]
+        row_sums = torch.stack(
+            [multiply(pattern, s, s.new_ones(self.n_items, 1))[:, 0] for pattern, s in weighed]
+        ).sum(0)
+        return weighed, row_sums.clamp(min=SMALLEST_ROW_SUM).rsqrt()[:, None]
+
+    def fold_in(self, histories: Interactions, items: Tensor) -> Tensor:
+        """By propagation: the mean over layers of a new user's (D^-1 (A_ui + I))^k E, E_u = 0."""
+        if not self.options.layers:
+            return super().fold_in(histories, items)
+        known = histories.of_first(self.n_items)
+        scale = 1 / (known.degrees() + 1).float()
+        u = self.user_embedding.new_zeros(known.n_users, self.user_embedding.shape[1])
+        users = [u]
+        for _, i in self._layers()[:-1]:
+            u = product(known.offsets, known.items, scale[known.users], i) + scale[:, None] * u
+            users.append(u)
+        return torch.stack(users).mean(0)
+
+    def item_terms(self) -> dict[str, Tensor]:
+        terms = {COLLABORATION: self._collaborative()[1]}
+        if len(self.graphs):
+            dense, weights = self.item_embedding, self._weights(self.counted)
+            learned, scale = self._learned(weights)
+            h = [scale * multiply(pattern, s, scale * dense) for pattern, s in learned]
+            frozen = [
+                w[:, None] * g.frozen(dense) for w, g in zip(weights, self.graphs, strict=True)
+            ]
+            terms |= self._split(h, frozen)
+        return terms
+
+    def new_terms(self, content: Sequence[Modality]) -> dict[str, Tensor]:
+        """L2norm(A E), the new items' rows of A: their nearest in the catalogue, and themselves."""
+        dense = self.item_embedding
+        weights = self._weights(counted(content, self.config.train.missing).to(dense))
+        near = [
+            graph.near(m.vectors.to(dense), w > 0)
+            for graph, m, w in zip(self.graphs, content, weights, strict=True)
+        ]
+        _, scale = self._learned(self._weights(self.counted))
+        row_sums = torch.stack([w * n.learned_sums for w, n in zip(weights, near, strict=True)])
+        own = row_sums.sum(0).clamp(min=SMALLEST_ROW_SUM).rsqrt()[:, None]
+        h = [
+            own * w[:, None] * n.learned(scale * dense) for w, n in zip(weights, near, strict=True)
+        ]
+        frozen = [w[:, None] * n.frozen(dense) for w, n in zip(weights, near, strict=True)]
+        return {COLLABORATION: torch.zeros_like(h[0])} | self._split(h, frozen)
+
+    def _split(self, h: Sequence[Tensor], frozen: Sequence[Tensor]) -> dict[str, Tensor]:
+        """What each modality's graphs add to L2norm(A E)."""
+        share = self.options.frozen_weight
+        rows = [(1 - share) * a + share * b for a, b in zip(h, frozen, strict=True)]
+        length = torch.stack(rows).sum(0).norm(dim=1, keepdim=True).clamp(min=1e-12)
+        return {name: row / length for name, row in zip(self.means, rows, strict=True)}
+
     def _collaborative(self) -> tuple[Tensor, Tensor]:
+        users, items = zip(*self._layers(), strict=True)
+        return torch.stack(users).mean(0), torch.stack(items).mean(0)
+
+    def _layers(self) -> list[tuple[Tensor, Tensor]]:
         u: Tensor = self.user_embedding
         i: Tensor = self.item_embedding
-        users, items = [u], [i]
+        found = [(u, i)]
         for _ in range(self.options.layers):
             u, i = (
                 self.items_to_users(i) + self.user_loop * u,
                 self.users_to_items(u) + self.item_loop * i,
             )
-            users.append(u)
-            items.append(i)
-        return torch.stack(users).mean(0), torch.stack(items).mean(0)
+            found.append((u, i))
+        return found
 
     def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
         """strength/2 (||u||^2 + ||p||^2 + ||n||^2) of the final embeddings, a mean over triples."""
@@ -164,6 +222,8 @@ class _ItemGraph(nn.Module):
         self.frozen = SparseMatrix(
             pattern, scale[pattern.rows] * similarities * scale[pattern.columns]
         )
+        self.scale: Tensor
+        self.register_buffer("scale", scale, persistent=False)
         self.pattern: Pattern | None = None
 
     def renew(self) -> None:
@@ -183,6 +243,50 @@ class _ItemGraph(nn.Module):
             self.pattern = pattern
         # Below zero there is no similarity to spread; row sums stay positive (1 with itself).
         return pattern, inner_products(pattern, unit, unit).clamp(min=0)
+
+    def near(self, features: Tensor, present: Tensor) -> _Near:
+        """The rows that m new items, (m, w) and (m,) bool, would have in both graphs."""
+        k = min(self.neighbors - 1, int(self.present.sum()))
+        raw = _nearest_of(l2norm(features), l2norm(self.features), self.present, k)
+        made = l2norm(self.transform(features)), l2norm(self.transform(self.features))
+        return _Near(*raw, *_nearest_of(*made, self.present, k), self.scale, present.float())
+
+
+@dataclass(frozen=True)
+class _Near:
+    """New items' nearest (m, k) and similarities, by raw features and by the learned transform.
+
+    Each is its own neighbour too, with similarity 1 and without an embedding.
+    """
+
+    raw: Tensor
+    raw_similarities: Tensor
+    made: Tensor
+    similarities: Tensor
+    scale: Tensor  # (I,) of the frozen graph
+    present: Tensor  # (m,) 1. or 0.
+
+    @property
+    def learned_sums(self) -> Tensor:
+        """(m,) row sums of the learned graph."""
+        return self.present * (1 + self.similarities.sum(1))
+
+    def learned(self, dense: Tensor) -> Tensor:
+        """(I, d) → (m, d), by the learned graph, not normalised."""
+        return (self.similarities[..., None] * dense[self.made]).sum(1) * self.present[:, None]
+
+    def frozen(self, dense: Tensor) -> Tensor:
+        """(I, d) → (m, d), by the frozen graph."""
+        own = (1 + self.raw_similarities.sum(1)).rsqrt() * self.present
+        weights = own[:, None] * self.raw_similarities * self.scale[self.raw]
+        return (weights[..., None] * dense[self.raw]).sum(1)
+
+
+def _nearest_of(unit: Tensor, others: Tensor, present: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Of unit rows (m, w), the k nearest present `others` (I, w), and their cosines, if above 0."""
+    cosines = (unit @ others.T).masked_fill(~present, -torch.inf)
+    best = cosines.topk(k, dim=1)
+    return best.indices, best.values.clamp(min=0)
 
 
 @torch.no_grad()

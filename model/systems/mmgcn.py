@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import FITTING, Config, Positive, Range, SystemOptions
-from model.dataset import Catalogue
+from model.dataset import Catalogue, Modality
 from model.embedding import Embeddings, EmbeddingSystem, split_table
 from model.graph import mean_graphs
+from model.interactions import Interactions
 from model.projection import counted, l2norm
 from model.sampling import Batch
-from model.sparse import SparseMatrix
+from model.sparse import SparseMatrix, product
 
 IMAGE_WIDTH = 256  # image features go through a linear layer to this width first
 
@@ -77,6 +78,33 @@ class Mmgcn(EmbeddingSystem):
         items = torch.stack([i for _, i in outputs])
         return Embeddings(users, (items * self.counted).sum(0) / self.counted.sum(0))
 
+    def fold_in(self, histories: Interactions, items: Tensor) -> Tensor:
+        """By every network's own layers: a new user has no preference and no id, but neighbours."""
+        if not len(self.networks):
+            return super().fold_in(histories, items)
+        known = histories.of_first(self.n_items)
+        means = known.degrees().clamp(min=1).reciprocal()[known.users]
+        outputs = [n.fold_in(self.user_id, self.item_id, known, means) for n in self.networks]
+        return torch.stack(outputs).mean(0)
+
+    def item_terms(self) -> dict[str, Tensor]:
+        if not len(self.networks):
+            return super().item_terms()
+        outputs = [network(self.user_id, self.item_id)[1] for network in self.networks]
+        return self._split(outputs, self.counted)
+
+    def new_terms(self, content: Sequence[Modality]) -> dict[str, Tensor]:
+        """Every network without neighbours and without an id."""
+        outputs = [
+            network.of_new(m.vectors.to(self.item_id.device))
+            for network, m in zip(self.networks, content, strict=True)
+        ]
+        return self._split(outputs, counted(content, self.config.train.missing).to(outputs[0]))
+
+    def _split(self, outputs: Sequence[Tensor], counts: Tensor) -> dict[str, Tensor]:
+        shares = counts / counts.sum(0).clamp(min=1)
+        return {n: x * share for n, x, share in zip(self.means, outputs, shares, strict=True)}
+
     def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
         """w (mean(id_u^2 + id_i^2) + mean(preference^2)), over the batch's pairs (u, i)."""
         if not self.options.regularization:
@@ -122,14 +150,38 @@ class _Network(nn.Module):
             nn.init.xavier_normal_(layer.weight)
 
     def forward(self, user_id: Tensor, item_id: Tensor) -> tuple[Tensor, Tensor]:
+        return self._layers(user_id, item_id)[-1]
+
+    def _layers(self, user_id: Tensor, item_id: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Users and items before every layer, and after the last."""
         users = F.normalize(self.preference)
         items = l2norm(self.reduce(self.features))
+        found = [(users, items)]
         for w, l, g in zip(self.w, self.l, self.g, strict=True):  # noqa: E741 (the paper's names)
             h_users = F.leaky_relu(self.items_to_users(w(items)))
             h_items = F.leaky_relu(self.users_to_items(w(users)))
             users = _combine(g, h_users, F.leaky_relu(l(users)) + user_id)
             items = _combine(g, h_items, F.leaky_relu(l(items)) + item_id)
-        return users, items
+            found.append((users, items))
+        return found
+
+    def fold_in(
+        self, user_id: Tensor, item_id: Tensor, histories: Interactions, means: Tensor
+    ) -> Tensor:
+        """(b, d) of new users; `means` (e,) are 1 over the length of each entry's history."""
+        users = self.preference.new_zeros(histories.n_users, self.preference.shape[1])
+        layers = zip(self.w, self.l, self.g, self._layers(user_id, item_id), strict=False)
+        for w, l, g, (_, items) in layers:  # noqa: E741 (the paper's names)
+            h = F.leaky_relu(product(histories.offsets, histories.items, means, w(items)))
+            users = _combine(g, h, F.leaky_relu(l(users)))
+        return users
+
+    def of_new(self, features: Tensor) -> Tensor:
+        """(m, w) features of items without neighbours and id → (m, d)."""
+        items = l2norm(self.reduce(features))
+        for w, l, g in zip(self.w, self.l, self.g, strict=True):  # noqa: E741 (the paper's names)
+            items = _combine(g, torch.zeros_like(w(items)), F.leaky_relu(l(items)))
+        return items
 
 
 def _combine(g: nn.Module, h: Tensor, x: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
 """MMLGCN: one LightGCN a modality, fused after propagation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from model.config import LIGHTGCN, Config, SystemOptions
-from model.dataset import Catalogue
+from model.dataset import Catalogue, Modality
 from model.embedding import Embeddings, split_table, xavier_table
 from model.lightgcn import LightGCN
 from model.projection import l2norm
@@ -64,6 +65,30 @@ class Mmlgcn(LightGCN):
         if not self.fused:
             return Embeddings(users, items)
         return Embeddings(self._project(users), self._project(items), items)
+
+    def item_terms(self) -> dict[str, Tensor]:
+        return self._split(self.collaborative()[1]) if self.fused else super().item_terms()
+
+    def new_terms(self, content: Sequence[Modality]) -> dict[str, Tensor]:
+        """Where items start, without edges; zeros for what they lack."""
+        missing = self.config.train.missing
+        starts = []
+        for start, m in zip(self.start, content, strict=True):
+            x = start(l2norm(m.vectors.to(self.item_embedding)))
+            has = m.present[:, None].to(x.device)
+            starts.append(x if missing == "mean" else x * has)
+        return self._split(self.isolated(torch.cat(starts, dim=1)))
+
+    def _split(self, items: Tensor) -> dict[str, Tensor]:
+        """What each modality's LightGCN adds, of their (n, I d) side by side."""
+        parts = items.chunk(len(self.w), dim=1)
+        zeros = torch.zeros_like(parts[0])
+        return {
+            name: self._project(
+                torch.cat([*(zeros,) * j, part, *(zeros,) * (len(parts) - j - 1)], 1)
+            )
+            for j, (name, part) in enumerate(zip(self.means, parts, strict=True))
+        }
 
     def _project(self, tables: Tensor) -> Tensor:
         parts = tables.chunk(len(self.w), dim=1)

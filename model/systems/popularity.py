@@ -12,6 +12,7 @@ from model.closed_form import ClosedForm
 from model.config import SystemOptions
 
 if TYPE_CHECKING:
+    from model.interactions import Interactions
     from model.ranking import Scorer
 
 
@@ -27,6 +28,6 @@ class Popularity(ClosedForm):
         counts = torch.bincount(self.catalogue.train.items, minlength=self.n_items)
         return {"counts": counts.float()}
 
-    def scorer(self) -> Scorer:
+    def folded(self, histories: Interactions) -> Scorer:
         counts = self.fitted["counts"]
         return lambda users: counts.repeat(len(users), 1)

@@ -12,6 +12,7 @@ from model.closed_form import ClosedForm
 from model.config import SystemOptions
 
 if TYPE_CHECKING:
+    from model.interactions import Interactions
     from model.ranking import Scorer
 
 # SplitMix64 (Steele et al., 2014), its constants as signed integers.
@@ -36,11 +37,18 @@ class Random(ClosedForm):
         return {"seed": torch.tensor([seed], device=self.catalogue.train.items.device)}
 
     def scorer(self) -> Scorer:
+        return self._scorer(0)
+
+    def folded(self, histories: Interactions) -> Scorer:
+        return self._scorer(self.n_users)
+
+    def _scorer(self, first: int) -> Scorer:
+        """Of users first, first + 1, ..."""
         start = mix(self.fitted["seed"] + GAMMA)
 
         def scores(users: Tensor) -> Tensor:
             items = torch.arange(self.n_items, device=users.device)
-            pairs = users[:, None] * self.n_items + items + 1
+            pairs = (first + users[:, None]) * self.n_items + items + 1
             bits = shifted(mix(start + pairs * GAMMA), 40)
             return bits.float() / (1 << 24)  # 24 bits are what a float32 holds
 

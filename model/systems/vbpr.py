@@ -1,5 +1,6 @@
 """VBPR (He and McAuley, 2016): matrix factorisation with content factors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import FITTING, Config, Positive, Range, SystemOptions
-from model.dataset import Catalogue
-from model.embedding import Embeddings, EmbeddingSystem, xavier_table
+from model.dataset import Catalogue, Modality
+from model.embedding import COLLABORATION, Embeddings, EmbeddingSystem, xavier_table
 from model.sampling import Batch
 
 
@@ -35,6 +36,8 @@ class Vbpr(EmbeddingSystem):
     is biased matrix factorisation. Tables start Xavier-uniform, each drawn on its own; the biases
     start from zero.
     """
+
+    constant_users = 1
 
     def __init__(self, catalogue: Catalogue, config: Config[Options]) -> None:
         super().__init__(catalogue, config)
@@ -65,6 +68,38 @@ class Vbpr(EmbeddingSystem):
             bias = bias + self.features @ self.content_bias
         ones = self.gamma_users.new_ones(self.n_users, 1)
         return Embeddings(torch.cat([*users, ones], dim=1), torch.cat([*items, bias], dim=1))
+
+    def item_terms(self) -> dict[str, Tensor]:
+        factors, bias = self.gamma_items, self.bias[:, None]
+        parts = [] if self.features is None else self.features.split(self._widths(), dim=1)
+        return self._split(factors, bias, parts)
+
+    def new_terms(self, content: Sequence[Modality]) -> dict[str, Tensor]:
+        """Content alone: no factors, no bias of their own."""
+        parts = [m.vectors.to(self.bias.device) for m in content]
+        nothing = self.gamma_items.new_zeros(len(parts[0]), self.gamma_items.shape[1] + 1)
+        return self._split(nothing[:, :-1], nothing[:, -1:], parts)
+
+    def _split(self, factors: Tensor, bias: Tensor, parts: Sequence[Tensor]) -> dict[str, Tensor]:
+        d, n = factors.shape[1], len(factors)
+        width = 2 * d + 1 if parts else d + 1
+
+        def row(start: int, values: Tensor, last: Tensor) -> Tensor:
+            made = factors.new_zeros(n, width)
+            made[:, start : start + values.shape[1]] = values
+            made[:, -1:] = last
+            return made
+
+        terms = {COLLABORATION: row(0, factors, bias)}
+        if parts:
+            weights = self.content.split(self._widths())
+            biases = self.content_bias.split(self._widths())
+            for name, x, w, b in zip(self.means, parts, weights, biases, strict=True):
+                terms[name] = row(d, x @ w, x @ b)
+        return terms
+
+    def _widths(self) -> list[int]:
+        return [len(mean) for mean in self.means.values()]
 
     def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
         r"""The L2 terms, a mean over the batch's triples (u, i, j) like the ranking loss.
