@@ -1,6 +1,7 @@
 """Exporters: a prepared workspace → another format, and back through the importer."""
 
 import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, module: str, *arguments: str) -> None:
+    monkeypatch.delitem(sys.modules, f"pipeline.{module}", raising=False)  # as a new process would
     monkeypatch.setattr("sys.argv", [module.rpartition(".")[2], *arguments])
     runpy.run_module(f"pipeline.{module}", run_name="__main__")
 
@@ -135,23 +137,40 @@ def test_recbole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "item: [item_id, text_emb, image_emb, audio_emb]" in config
 
 
-@pytest.mark.parametrize("name", ["mmrec", "recbole"])
-def test_what_is_wrong_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def error(*arguments: str) -> str:
-        with pytest.raises(SystemExit) as end:
-            run(monkeypatch, f"exporters.{name}", *arguments)
-        return str(end.value.code)
+def error(monkeypatch: pytest.MonkeyPatch, module: str, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        run(monkeypatch, module, *arguments)
+    return str(end.value.code)
 
-    assert error() == f"error: usage: python -m pipeline.exporters.{name} <folder>"
+
+@pytest.mark.parametrize("name", ["mmrec", "pyg", "recbole"])
+def test_what_is_wrong_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(*arguments: str) -> str:
+        return error(monkeypatch, f"exporters.{name}", *arguments)
+
+    assert said() == f"error: usage: python -m pipeline.exporters.{name} <folder>"
     Path("out/small").mkdir(parents=True)
     Path("out/small/mine.txt").write_text("mine")
-    assert "out/small: is there already" in error("out")
+    assert "out/small: is there already" in said("out")
     assert [path.name for path in Path("out/small").iterdir()] == ["mine.txt"]
-    users = pq.read_table(paths.USERS)["user_id"].to_pylist()
-    pq.write_table(pa.table({"user_id": ['a "b"', *users[1:]]}), paths.USERS)
-    assert "users.parquet: id 'a \"b\"' has a tab, a quote" in error("new")
     paths.embeddings_path("audio").unlink()
-    assert "data/embeddings/audio.parquet: no such file; run `dvc repro`" in error("new")
+    assert "data/embeddings/audio.parquet: no such file; run `dvc repro`" in said("new")
     paths.ITEMS.unlink()
-    assert "data/prepared/items.parquet: no such file" in error("new")
+    assert "data/prepared/items.parquet: no such file" in said("new")
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize("name", ["mmrec", "recbole"])
+@pytest.mark.parametrize(("path", "column"), [(paths.USERS, "user_id"), (paths.ITEMS, "item_id")])
+def test_ids_that_text_cannot_hold(
+    name: str, path: Path, column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = pq.read_table(path)[column].to_pylist()
+    pq.write_table(pa.table({column: [*ids[:-1], 'z "b"']}), path)
+    for modality in ("text", "image", "audio"):  # no item goes by its old id
+        table = pq.read_table(paths.embeddings_path(modality))
+        pq.write_table(table.slice(0, 5), paths.embeddings_path(modality))
+    assert f"{path.name}: id 'z \"b\"' has a tab, a quote" in error(
+        monkeypatch, f"exporters.{name}", "new"
+    )
     assert not Path("new").exists()

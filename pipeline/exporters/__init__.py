@@ -1,3 +1,3 @@
 """The prepared catalogue and its embeddings → other formats: `python -m pipeline.exporters.<format>
-<folder>`, one module a format: `mmrec recbole`. `prepared.py` is what both read.
+<folder>`, one module a format: `mmrec pyg recbole`. `prepared.py` is what all read.
 """

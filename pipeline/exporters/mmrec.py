@@ -73,4 +73,4 @@ def write(prepared: Prepared, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_exporter(write)
+    run_exporter(write, text=True)

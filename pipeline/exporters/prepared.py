@@ -55,7 +55,7 @@ def read_prepared() -> Prepared:
     """Read the workspace.
 
     Raises:
-        InputError: a stage has not run yet, or an id cannot stand in tab-separated text.
+        InputError: a stage has not run yet.
     """
     needed = [paths.ITEMS, paths.USERS, paths.SUMMARY, *map(paths.split_path, paths.SPLITS)]
     for path in [*needed, *(files.embeddings for files in all_embeddings().values())]:
@@ -66,8 +66,8 @@ def read_prepared() -> Prepared:
     splits = [dataset.catalogue.train, dataset.validation, dataset.test]
     return Prepared(
         Path(json.loads(paths.SUMMARY.read_text())["dataset"]).name,
-        plain(paths.USERS, pq.read_table(paths.USERS)["user_id"].combine_chunks()),
-        plain(paths.ITEMS, workspace.item_ids.combine_chunks()),
+        pq.read_table(paths.USERS)["user_id"].combine_chunks(),
+        workspace.item_ids.combine_chunks(),
         np.concatenate([split.users.numpy() for split in splits]),
         np.concatenate([split.items.numpy() for split in splits]),
         np.repeat(np.arange(len(splits)), [len(split) for split in splits]),
@@ -78,16 +78,16 @@ def read_prepared() -> Prepared:
     )
 
 
-def plain(path: Path, ids: pa.Array) -> pa.Array:
-    """The ids, if they need no quotes: the formats' readers differ in what these mean."""
-    bad = pc.match_substring_regex(ids, '["\t\r\n]')
-    if pc.any(bad).as_py():
-        row = pc.index(bad, True).as_py()
-        raise InputError(
-            f"{path}: id {ids[row].as_py()!r} has a tab, a quote or a new line; "
-            "such ids cannot be exported"
-        )
-    return ids
+def check_plain(prepared: Prepared) -> None:
+    """InputError if an id needs quotes in text: the formats' readers differ in what these mean."""
+    for path, ids in ((paths.USERS, prepared.user_ids), (paths.ITEMS, prepared.item_ids)):
+        bad = pc.match_substring_regex(ids, '["\t\r\n]')
+        if pc.any(bad).as_py():
+            row = pc.index(bad, True).as_py()
+            raise InputError(
+                f"{path}: id {ids[row].as_py()!r} has a tab, a quote or a new line; such ids "
+                "cannot be exported as text; `python -m pipeline.exporters.pyg` exports them"
+            )
 
 
 def write_tsv(path: Path, *tables: pa.Table) -> None:
@@ -99,17 +99,19 @@ def write_tsv(path: Path, *tables: pa.Table) -> None:
             pyarrow.csv.write_csv(table, file, options)
 
 
-def run_exporter(write: Callable[[Prepared, Path], None]) -> None:
-    """Run an exporter's command; `write` fills an empty folder."""
-    run_stage(lambda: export(write))
+def run_exporter(write: Callable[[Prepared, Path], None], *, text: bool) -> None:
+    """Run an exporter's command; `write` fills an empty folder, with ids as `text` or not."""
+    run_stage(lambda: export(write, text=text))
 
 
-def export(write: Callable[[Prepared, Path], None]) -> None:
+def export(write: Callable[[Prepared, Path], None], *, text: bool) -> None:
     """Write the workspace's catalogue into `<folder>/<its name>`, folder from the command line."""
     program, *arguments = sys.argv
     if len(arguments) != 1:
         raise InputError(f"usage: python -m pipeline.exporters.{Path(program).stem} <folder>")
     prepared = read_prepared()
+    if text:
+        check_plain(prepared)
     target = Path(arguments[0]) / prepared.name
     with new_folder(target) as folder:
         write(prepared, folder)

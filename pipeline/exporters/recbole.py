@@ -71,4 +71,4 @@ def spaced(vectors: NDArray[np.float32]) -> pa.Array:
 
 
 if __name__ == "__main__":
-    run_exporter(write)
+    run_exporter(write, text=True)
