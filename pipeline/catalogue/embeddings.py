@@ -48,10 +48,19 @@ class Target:
         return cls(folder / f"{modality}.parquet", folder / f"{modality}.failures.csv")
 
 
-def all_embeddings() -> dict[str, Target]:
-    """Modality → its files: first those with an encoder, then the ready-made ones by name."""
-    listed = paths.FEATURES_LIST
-    ready_made = json.loads(listed.read_text()) if listed.exists() else []
+def all_embeddings(
+    source: Callable[[Path], Path | pa.BufferReader] = lambda path: path,
+) -> dict[str, Target]:
+    """Modality → its files: first those with an encoder, then the ready-made ones by name.
+
+    Args:
+        source: of the list of the latter.
+    """
+    listed = source(paths.FEATURES_LIST)
+    if isinstance(listed, Path):
+        ready_made = json.loads(listed.read_text()) if listed.exists() else []
+    else:
+        ready_made = json.loads(listed.read().decode())
     return {modality: Target.encoded(modality) for modality in modalities()} | {
         modality: Target.ready_made(modality) for modality in ready_made
     }
@@ -109,13 +118,19 @@ def write_embeddings(
             writer.write_table(pa.Table.from_arrays([chosen, embedding], schema=target))
 
 
-def read_embeddings(path: Path) -> tuple[list[str], Tensor]:
-    """Read ids and their (n, d) float32 vectors. InputError if the file's columns are others."""
+def read_embeddings(
+    path: Path, source: Path | pa.BufferReader | None = None
+) -> tuple[list[str], Tensor]:
+    """Read ids and their (n, d) float32 vectors. InputError if the file's columns are others.
+
+    Args:
+        path: the file, or its name where the bytes come from `source`.
+    """
     # Here, since a stage that finds everything in the caches should not wait for this import.
     import torch
     from torch.utils.dlpack import from_dlpack
 
-    table = pq.read_table(path)
+    table = pq.read_table(path if source is None else source)
     try:
         width = table.schema.field("embedding").type.list_size
         if not table.schema.equals(schema(width, {})):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +20,19 @@ if TYPE_CHECKING:
     from model.interactions import Interactions
 
 
+Source = Callable[[Path], Path | pa.BufferReader]
+"""Where a file of the workspace is read from."""
+
+
 class Workspace:
-    """What `prepare` and `encode` wrote: read when it is asked for, torch imported only then."""
+    """What `prepare` and `encode` wrote: read when it is asked for, torch imported only then.
+
+    Args:
+        source: of its files, if these do not lie where the stages write them.
+    """
+
+    def __init__(self, source: Source = lambda path: path) -> None:
+        self.source = source
 
     @cached_property
     def hashes(self) -> Mapping[str, str]:
@@ -29,32 +40,45 @@ class Workspace:
 
         Of a file, the columns that matter count, and neither its metadata nor its layout.
         """
-        result = {name: _sha256(pq.read_table(paths.split_path(name))) for name in paths.SPLITS}
+        result = {
+            name: _sha256(pq.read_table(self.source(paths.split_path(name))))
+            for name in paths.SPLITS
+        }
         result["size"] = f"{self.n_users} x {len(self.item_ids)}"
         result["content"] = _sha256(
             pa.table({"item_id": self.item_ids}),
-            pa.table({"modality": list(all_embeddings())}),
-            *(pq.read_table(files.embeddings) for files in all_embeddings().values()),
+            pa.table({"modality": list(self.embeddings)}),
+            *(pq.read_table(self.source(path)) for path in self.embeddings.values()),
         )
         return result
 
     @cached_property
     def item_ids(self) -> pa.ChunkedArray:
         """Ids in the order of the items' codes."""
-        return pq.read_table(paths.ITEMS, columns=["item_id"])["item_id"]
+        return pq.read_table(self.source(paths.ITEMS), columns=["item_id"])["item_id"]
+
+    @cached_property
+    def user_ids(self) -> pa.ChunkedArray:
+        """Ids in the order of the users' codes."""
+        return pq.read_table(self.source(paths.USERS), columns=["user_id"])["user_id"]
+
+    @cached_property
+    def embeddings(self) -> dict[str, Path]:
+        """Modality → the file of its vectors."""
+        return {name: files.embeddings for name, files in all_embeddings(self.source).items()}
 
     @property
     def n_users(self) -> int:
         """U."""
-        return int(pq.read_metadata(paths.USERS).num_rows)
+        return int(pq.read_metadata(self.source(paths.USERS)).num_rows)
 
     @property
     def modalities(self) -> list[str]:
         """The names of those that some item has."""
         return [
             name
-            for name, files in all_embeddings().items()
-            if pq.read_metadata(files.embeddings).num_rows
+            for name, path in self.embeddings.items()
+            if pq.read_metadata(self.source(path)).num_rows
         ]
 
     @cached_property
@@ -64,29 +88,31 @@ class Workspace:
 
         rows = {item_id: row for row, item_id in enumerate(self.item_ids.to_pylist())}
         found = (
-            _read_modality(name, files.embeddings, rows) for name, files in all_embeddings().items()
+            _read_modality(name, path, self.source(path), rows)
+            for name, path in self.embeddings.items()
         )
-        splits = {name: _read_split(name, self.n_users, len(rows)) for name in paths.SPLITS}
+        splits = {name: self._split(name, len(rows)) for name in paths.SPLITS}
         catalogue = Catalogue(splits["train"], [m for m in found if m is not None])
         return Dataset(catalogue, splits["validation"], splits["test"])
 
+    def _split(self, name: str, n_items: int) -> Interactions:
+        import torch
 
-def _read_split(name: str, n_users: int, n_items: int) -> Interactions:
-    import torch
+        from model.interactions import Interactions
 
-    from model.interactions import Interactions
-
-    table = pq.read_table(paths.split_path(name))
-    users, items = (torch.from_numpy(table[c].to_numpy().copy()) for c in ("user", "item"))
-    return Interactions.of(users, items, n_users, n_items)
+        table = pq.read_table(self.source(paths.split_path(name)))
+        users, items = (torch.from_numpy(table[c].to_numpy().copy()) for c in ("user", "item"))
+        return Interactions.of(users, items, self.n_users, n_items)
 
 
-def _read_modality(name: str, path: Path, rows: Mapping[str, int]) -> Modality | None:
+def _read_modality(
+    name: str, path: Path, source: Path | pa.BufferReader, rows: Mapping[str, int]
+) -> Modality | None:
     import torch
 
     from model.dataset import Modality
 
-    ids, embeddings = read_embeddings(path)
+    ids, embeddings = read_embeddings(path, source)
     if not ids:
         return None
     if unknown := [i for i in ids if i not in rows]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from dvc.api import DVCFileSystem
-from dvc.exceptions import DvcException
-from dvc.scm import RevError
 from numpy.typing import NDArray
 
 from pipeline.common import paths
 from pipeline.common.files import InputError
+from pipeline.common.revisions import WORKSPACE, read_at
 
-WORKSPACE = "workspace"
 DECIDED = ("dataset", "split", "ratings", "k_core")
 """What the summary says of how a catalogue became splits."""
 
 Codes = NDArray[np.int32]
-Read = Callable[[Path], bytes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +55,7 @@ class Side:
         Raises:
             InputError: there is no such revision, or it lacks a file, in Git or in DVC's cache.
         """
-        read = Path.read_bytes if revision == WORKSPACE else _reader(revision)
+        read = Path.read_bytes if revision == WORKSPACE else read_at(revision)
 
         def table(path: Path, *columns: str) -> pa.Table:
             return pq.read_table(pa.BufferReader(read(path)), columns=list(columns) or None)
@@ -173,37 +168,3 @@ def _label(users: pa.Table) -> str:
     if layers is not None:
         parts.append(f"{layers} layer{'' if layers == 1 else 's'}")
     return ", ".join(parts if seed is None else [*parts, f"seed {seed}"])
-
-
-def _reader(revision: str) -> Read:
-    """What reads a file as it was at a revision, wherever Git and DVC keep it."""
-    if not revision:  # which DVC would take for the workspace
-        raise InputError("an empty name is no revision; say `workspace` if that is meant")
-    files = DVCFileSystem(rev=revision)
-    try:
-        files.repo  # noqa: B018 (opens it)
-    except RevError as error:
-        raise InputError(
-            f"{revision}: no experiment, commit, branch or tag is called so; `dvc exp list "
-            "--all-commits` and `git log` name them"
-        ) from error
-    except DvcException as error:
-        raise InputError(f"{revision}: {error}") from error
-
-    def read(path: Path) -> bytes:
-        try:
-            files.info(str(path))
-        except FileNotFoundError as error:
-            raise InputError(
-                f"{revision}: there was no {path} then, which the stage `train` writes now; run "
-                "its parameters again with the present code (`dvc exp run -S …`)"
-            ) from error
-        try:
-            return bytes(files.read_bytes(str(path)))
-        except (DvcException, OSError) as error:
-            raise InputError(
-                f"{revision}: its {path} is in no DVC cache or remote that can be reached; make it "
-                "again: `dvc exp apply` (an experiment) or `git checkout`, then `dvc repro train`"
-            ) from error
-
-    return read
