@@ -51,6 +51,7 @@ def main() -> None:
         "modalities": [m.name for m in experiment.dataset(workspace).catalogue.modalities],
         "parameters": experiment.config.record(),
         "best_epoch": cell.best_epoch,
+        "data": workspace.interaction_hashes,
     }
     # Each has memory of its own: without layers, `users` is `user_embedding`.
     # One metadata key: safetensors does not keep the order of several.

@@ -16,13 +16,14 @@ import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from pipeline.catalogue.titles import clipped, plain
 from pipeline.common import paths
 from pipeline.common.files import InputError, write_csv
 from pipeline.encoding.manifest import Item
 from pipeline.reporting.gallery import Gallery, chosen, gallery
 from pipeline.reporting.pages import TEMPLATES
 from pipeline.reporting.thumbnails import SIDE, thumbnails
-from pipeline.reporting.tiles import clipped, escaped, plain
+from pipeline.reporting.tiles import escaped
 
 DATASET = Path("data/raw/shop")
 ITEMS = 30

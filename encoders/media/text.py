@@ -18,9 +18,14 @@ def read_text(source: str) -> str:
     text = source.strip()
     if not text:
         raise MediaError("empty text")
-    if not any(map(_shows, text)):
+    if not shows(text):
         raise MediaError("no visible text")
     return text
+
+
+def shows(text: str) -> bool:
+    """Whether anything of a text is to be seen."""
+    return any(map(_shows, text))
 
 
 def _shows(character: str) -> bool:

@@ -40,17 +40,19 @@ class Workspace:
 
         Of a file, the columns that matter count, and neither its metadata nor its layout.
         """
-        result = {
-            name: _sha256(pq.read_table(self.source(paths.split_path(name))))
-            for name in paths.SPLITS
-        }
-        result["size"] = f"{self.n_users} x {len(self.item_ids)}"
-        result["content"] = _sha256(
+        content = _sha256(
             pa.table({"item_id": self.item_ids}),
             pa.table({"modality": list(self.embeddings)}),
             *(pq.read_table(self.source(path)) for path in self.embeddings.values()),
         )
-        return result
+        return self.interaction_hashes | {"content": content}
+
+    @cached_property
+    def interaction_hashes(self) -> dict[str, str]:
+        """Those of the splits, and the `size` of the catalogue."""
+        splits = {name: self.source(paths.split_path(name)) for name in paths.SPLITS}
+        hashes = {name: _sha256(pq.read_table(file)) for name, file in splits.items()}
+        return hashes | {"size": f"{self.n_users} x {len(self.item_ids)}"}
 
     @cached_property
     def item_ids(self) -> pa.ChunkedArray:
@@ -82,27 +84,36 @@ class Workspace:
         ]
 
     @cached_property
-    def dataset(self) -> Dataset:
-        """On the CPU. A modality that no item has is left out."""
-        from model.dataset import Catalogue, Dataset
+    def splits(self) -> dict[str, Interactions]:
+        """By name, on the CPU."""
+        return {name: self._split(name) for name in paths.SPLITS}
 
+    @cached_property
+    def content(self) -> list[Modality]:
+        """On the CPU. A modality that no item has is left out."""
         rows = {item_id: row for row, item_id in enumerate(self.item_ids.to_pylist())}
         found = (
             _read_modality(name, path, self.source(path), rows)
             for name, path in self.embeddings.items()
         )
-        splits = {name: self._split(name, len(rows)) for name in paths.SPLITS}
-        catalogue = Catalogue(splits["train"], [m for m in found if m is not None])
-        return Dataset(catalogue, splits["validation"], splits["test"])
+        return [m for m in found if m is not None]
 
-    def _split(self, name: str, n_items: int) -> Interactions:
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Splits and content."""
+        from model.dataset import Catalogue, Dataset
+
+        catalogue = Catalogue(self.splits["train"], self.content)
+        return Dataset(catalogue, self.splits["validation"], self.splits["test"])
+
+    def _split(self, name: str) -> Interactions:
         import torch
 
         from model.interactions import Interactions
 
         table = pq.read_table(self.source(paths.split_path(name)))
         users, items = (torch.from_numpy(table[c].to_numpy().copy()) for c in ("user", "item"))
-        return Interactions.of(users, items, self.n_users, n_items)
+        return Interactions.of(users, items, self.n_users, len(self.item_ids))
 
 
 def _read_modality(

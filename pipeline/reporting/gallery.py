@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.catalogue.titles import clipped, plain
 from pipeline.common import paths
 from pipeline.common.files import InputError
 from pipeline.reporting.table import Table, at_depth
@@ -21,9 +22,7 @@ from pipeline.reporting.thumbnails import Thumbnail
 from pipeline.reporting.tiles import (
     SHORT,
     Tile,
-    clipped,
     escaped,
-    plain,
     rows_where,
     tiles_of,
 )

@@ -13,18 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from encoders import modalities
-from pipeline.catalogue.names import visible
+from pipeline.catalogue.titles import TITLES, clipped, title_of
 from pipeline.common import paths
 from pipeline.common.tables import columns_of, read_batches
 from pipeline.encoding.manifest import Item, items_of
 from pipeline.reporting.thumbnails import Thumbnail, thumbnails
 
-TITLES = ("title", "name")  # columns of items, the first that says something
-WORDS = 8  # of a text that stands for a title
-LENGTH = 500  # characters of a title, at most
 SHORT = 60  # of one in a cell of Markdown
-# Control characters, and those that turn the direction of what follows a title.
-_HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
 @dataclass(frozen=True)
@@ -69,11 +64,11 @@ def tiles_of(
     tiles = {}
     for row, values in described.items():
         item_id = values["item_id"]
-        titles = [*(values[name] for name in named), _words(content.get("text", {}).get(item_id))]
-        shown = (plain(str(title)) for title in titles if title is not None and _shows(str(title)))
+        text = content.get("text", {}).get(item_id)
+        named_so = [values[name] for name in named]
         tiles[row] = Tile(
             item_id,
-            clipped(next(shown, plain(item_id)), LENGTH),
+            title_of(item_id, named_so, text.source if text else None),
             names.get(item_id, ""),
             tuple(m for m in content if m not in ("text", "image") and item_id in content[m]),
         )
@@ -105,16 +100,6 @@ def rows_where(path: Path, wanted: pc.Expression, columns: list[str] | None = No
     )
 
 
-def plain(text: str) -> str:
-    """A text in one line: nothing hidden, single blanks."""
-    return " ".join(_HIDDEN.sub(" ", text).split())
-
-
-def clipped(text: str, length: int) -> str:
-    """At most `length` characters; an ellipsis where there were more."""
-    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
-
-
 def escaped(text: str) -> str:
     """A line of text as Markdown that shows it as it stands, in a table's cell too."""
     return re.sub(r"([\\`*_\[\]<>|~$&#])", r"\\\1", text)
@@ -127,15 +112,3 @@ def _content(modality: str, ids: list[str]) -> dict[str, Item]:
     if "features" in metadata and modality in ("text", "image"):
         return {}  # vectors alone: there is nothing to read or to see
     return {item.item_id: item for item in items}
-
-
-def _words(text: Item | None) -> str | None:
-    """The first words of an item's text."""
-    if text is None:
-        return None
-    words = plain(text.source[: 10 * LENGTH]).split(" ")
-    return " ".join(words[:WORDS]) + ("…" if len(words) > WORDS else "")
-
-
-def _shows(text: str) -> bool:
-    return bool(visible(pa.array([text]))[0].as_py())

@@ -1,0 +1,76 @@
+"""Users and items by their ids."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.catalogue.names import clean_ids
+from pipeline.common.files import InputError
+
+SEARCHED = 100_000  # ids among which a similar one is looked for
+
+
+class Ids:
+    """Ids in the order of their rows.
+
+    Args:
+        kind: `user` or `item`, for messages.
+        ids: each once.
+    """
+
+    def __init__(self, kind: str, ids: pa.ChunkedArray | pa.Array) -> None:
+        self.kind, self.ids = kind, ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, row: int) -> str:
+        return str(self.ids[row])
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {item_id: row for row, item_id in enumerate(self.ids.to_pylist())}
+
+    def __contains__(self, wanted: object) -> bool:
+        return wanted in self._rows
+
+    def row(self, wanted: str) -> int:
+        """The row of an id. InputError if there is no such id; it says which there are."""
+        if not isinstance(wanted, str):
+            raise InputError(f"{self.kind} {wanted!r}: an id is a text, such as {self[0]!r}")
+        row = self._rows.get(wanted)
+        if row is None:  # as catalogues are read: blanks around ids do not count
+            row = self._rows.get(clean_ids(pa.array([wanted]))[0].as_py())
+        if row is None:
+            raise InputError(self._unknown(wanted))
+        return row
+
+    def rows(self, wanted: Iterable[str]) -> NDArray[np.int64]:
+        """The rows of some ids. InputError as of `row`."""
+        if isinstance(wanted, str):
+            raise InputError(f"{self.kind}s {wanted!r}: a list of ids is needed, not one id")
+        return np.array([self.row(one) for one in wanted], np.int64)
+
+    def _unknown(self, wanted: str) -> str:
+        message = f"{self.kind} {wanted!r} is not there"
+        if not len(self):
+            return f"{message}: there are no {self.kind}s"
+        first, last = self[0], self[len(self) - 1]
+        close = difflib.get_close_matches(wanted, self._rows, 3) if len(self) <= SEARCHED else []
+        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        return f"{message}: there are {len(self):,} {self.kind}s, from {first!r} to {last!r}{hint}"
+
+    def with_more(self, others: list[str]) -> Ids:
+        """These and others behind them. InputError if one is there already."""
+        twice = [o for n, o in enumerate(others) if o in self or o in others[:n]]
+        if twice:
+            raise InputError(f"{self.kind} {twice[0]!r} is there already; a new one needs a new id")
+        own = self.ids.chunks if isinstance(self.ids, pa.ChunkedArray) else [self.ids]
+        joined = pa.chunked_array([*own, pa.array(others, pa.string())])
+        return Ids(self.kind, joined)

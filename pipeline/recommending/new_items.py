@@ -1,0 +1,184 @@
+"""Items that came after training: their content, encoded as the catalogue's was."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from encoders import encoder_class, encoders_of
+from encoders.base import Encoder
+from encoders.media import MediaError
+from encoders.precision import check_precision
+from encoders.weights import BUNDLED, PRETRAINED, RANDOM, WeightsError
+from model.dataset import Modality
+from pipeline.catalogue.titles import title_of
+from pipeline.catalogue.workspace import Workspace
+from pipeline.common.device import resolve_device
+from pipeline.common.files import InputError
+from pipeline.encoding.decoding import listened
+from pipeline.encoding.filling import encode_each
+from pipeline.encoding.workers import Pool
+
+SECONDS = 60.0  # that decoding a file may take
+
+
+@dataclass(frozen=True)
+class NewItem:
+    """An item that is not in the catalogue.
+
+    Attributes:
+        item_id: an id that the catalogue does not have.
+        content: modality → its text, the path of its file, or a vector as an encoder makes them.
+        title: what it is called; empty for the first words of its text, or its id.
+    """
+
+    item_id: str
+    content: Mapping[str, str | Path | ArrayLike] = field(default_factory=dict)
+    title: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What it is called, in one line."""
+        text = self.content.get("text")
+        return title_of(self.item_id, [self.title or None], text if isinstance(text, str) else None)
+
+
+class ContentEncoders:
+    """The encoders that made a catalogue's embeddings, each loaded when it is first needed.
+
+    Args:
+        workspace: whose embeddings say by what they were made.
+        device: auto, cpu or cuda.
+    """
+
+    def __init__(self, workspace: Workspace, device: str = "auto") -> None:
+        self.workspace, self.device = workspace, resolve_device(device)
+        self._loaded: dict[str, Encoder] = {}
+
+    def metadata(self, modality: str) -> dict[str, str]:
+        """What a modality's embeddings say of where they come from."""
+        if modality not in self.workspace.modalities:
+            there = ", ".join(self.workspace.modalities) or "none"
+            raise InputError(f"no item of the catalogue has {modality!r}; valid: {there}")
+        found = pq.read_schema(self.workspace.source(self.workspace.embeddings[modality])).metadata
+        return {name.decode(): value.decode() for name, value in (found or {}).items()}
+
+    def width(self, modality: str) -> int:
+        """Numbers in one of its vectors."""
+        schema = pq.read_schema(self.workspace.source(self.workspace.embeddings[modality]))
+        return int(schema.field("embedding").type.list_size)
+
+    def encode(self, items: Sequence[NewItem]) -> list[Modality]:
+        """Their content: each modality that one of them has, over all of them.
+
+        Raises:
+            InputError: an item has no content, or one that cannot be read; a modality is not the
+                catalogue's, or has no encoder; the weights are not those of the catalogue.
+        """
+        for item in items:
+            if not item.content:
+                raise InputError(f"item {item.item_id!r}: a new item is known by its content alone")
+        names = dict.fromkeys(name for item in items for name in item.content)
+        found = []
+        for name in names:
+            having = [n for n, item in enumerate(items) if name in item.content]
+            vectors = self._vectors(name, [items[n] for n in having])
+            table = np.zeros((len(items), vectors.shape[1]), np.float32)
+            table[having] = vectors
+            present = torch.zeros(len(items), dtype=torch.bool)
+            present[having] = True
+            found.append(Modality(name, torch.from_numpy(table), present))
+        return found
+
+    def _vectors(self, modality: str, items: Sequence[NewItem]) -> NDArray[np.float32]:
+        """(n, w): given as vectors, or encoded."""
+        metadata, width = self.metadata(modality), self.width(modality)
+        result = np.empty((len(items), width), np.float32)
+        raw: list[int] = []
+        for n, item in enumerate(items):
+            given = item.content[modality]
+            if isinstance(given, str | Path):
+                raw.append(n)
+                continue
+            vector = np.asarray(given, np.float32)
+            if vector.shape != (width,) or not np.isfinite(vector).all():
+                raise InputError(
+                    f"item {item.item_id!r}: {modality}: a vector of {width} finite numbers is "
+                    f"needed; its shape is {vector.shape}"
+                )
+            result[n] = vector
+        if raw:
+            result[raw] = self._encoded(modality, metadata, [items[n] for n in raw])
+        return result
+
+    def _encoded(
+        self, modality: str, metadata: Mapping[str, str], items: Sequence[NewItem]
+    ) -> NDArray[np.float32]:
+        encoder = self._encoder(modality, metadata)
+        cls = type(encoder)
+        inputs = []
+        for item, (result, reason) in zip(items, prepared(cls, modality, items), strict=True):
+            if reason:
+                raise InputError(f"item {item.item_id!r}: {modality}: {reason}")
+            inputs.append(result)
+        vectors = encode_each(encoder, inputs)
+        for item, vector in zip(items, vectors, strict=True):
+            if isinstance(vector, str):
+                raise InputError(f"item {item.item_id!r}: {modality}: {vector}")
+        return np.stack([v for v in vectors if not isinstance(v, str)])
+
+    def _encoder(self, modality: str, metadata: Mapping[str, str]) -> Encoder:
+        """The one that made the catalogue's vectors, with the same weights."""
+        if modality in self._loaded:
+            return self._loaded[modality]
+        name = metadata.get("encoder")
+        if name is None or name not in encoders_of(modality):
+            raise InputError(
+                f"{modality}: the catalogue's vectors are ready-made; a new item needs one of its "
+                "own, of the same kind"
+            )
+        source, precision = metadata["weights"], metadata.get("precision", "fp32")
+        weights = BUNDLED if source == RANDOM else source
+        if weights not in (BUNDLED, PRETRAINED):
+            weights = str(Path(source).parent)
+        try:
+            check_precision(precision, self.device)
+        except ValueError:
+            precision = "fp32"  # of a GPU that is not here: the same vectors but for rounding
+        try:
+            encoder = encoder_class(name)(weights, self.device, precision)
+        except WeightsError as error:
+            raise InputError(f"{modality}: {error}") from error
+        expected, there = metadata.get("weights_sha256", ""), encoder.loaded.sha256
+        if there != expected:
+            raise InputError(
+                f"{modality}: the catalogue was encoded with weights of sha256 {expected}, here "
+                f"they have {there}; run `dvc repro`"
+            )
+        self._loaded[modality] = encoder
+        return encoder
+
+
+def prepared(cls: type[Encoder], modality: str, items: Sequence[NewItem]) -> list[tuple[Any, str]]:
+    """Each item's content as the encoder takes it, or why there is none; files in processes."""
+    sources = [item.content[modality] for item in items]
+    if cls.takes_text:
+        return [_or_reason(functools.partial(listened, cls, str(source))) for source in sources]
+    with Pool(functools.partial(listened, cls), SECONDS) as pool:
+        futures = [pool.submit(Path(str(source))) for source in sources]
+        return [_or_reason(future.result) for future in futures]
+
+
+def _or_reason(call: Any) -> tuple[Any, str]:
+    try:
+        return call()[0], ""
+    except MediaError as error:
+        return None, str(error)

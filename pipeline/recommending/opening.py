@@ -1,0 +1,111 @@
+"""A trained model is opened: from the workspace, a revision, or a folder that was exported."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from safetensors.torch import load
+
+from model.config import Config
+from model.dataset import Catalogue
+from model.experiment import build, system_class
+from model.system import System
+from model.systems import SYSTEMS, options_class
+from pipeline.catalogue.workspace import Source, Workspace
+from pipeline.common import paths
+from pipeline.common.files import InputError
+from pipeline.common.revisions import WORKSPACE, read_at
+
+DATA = Path("data")
+
+
+def place(folder: Path, path: Path) -> Path:
+    """Where an exported folder has a file of the workspace."""
+    return folder / path.relative_to(DATA)
+
+
+def source_of(name: str | Path) -> Source:
+    """Where the files of what `name` names are read from.
+
+    Args:
+        name: `workspace`; an exported folder; an experiment, commit, branch or tag.
+
+    Raises:
+        InputError: it names none of these.
+    """
+    if name == WORKSPACE:
+        return lambda path: path
+    folder = Path(name)
+    if place(folder, paths.MODEL).is_file():
+        return lambda path: place(folder, path)
+    if folder.is_dir() and isinstance(name, Path) or folder.is_absolute():
+        raise InputError(f"{folder}: holds no exported model ({place(folder, paths.MODEL)})")
+    read = read_at(str(name))
+    return lambda path: pa.BufferReader(read(path))
+
+
+def read_model(source: Source) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """What the file of a trained model says of it, and its tensors by name."""
+    file = source(paths.MODEL)
+    if isinstance(file, Path):
+        if not file.is_file():
+            raise InputError(f"{file}: there is no trained model yet; run `dvc repro train`")
+        raw = file.read_bytes()
+    else:
+        raw = file.read()
+    # safetensors reads metadata from files alone; its header is JSON behind its length.
+    head = io.BytesIO(raw)
+    length = int.from_bytes(head.read(8), "little")
+    metadata = json.loads(head.read(length)).get("__metadata__", {})
+    return json.loads(metadata["recommender"]), load(raw)
+
+
+def fitted_system(
+    workspace: Workspace,
+    description: Mapping[str, Any],
+    tensors: Mapping[str, torch.Tensor],
+    device: torch.device,
+) -> System:
+    """The system that was trained.
+
+    Raises:
+        InputError: it is of another catalogue than the workspace's, or of other code.
+    """
+    for part, digest in description.get("data", {}).items():
+        if workspace.interaction_hashes[part] != digest:
+            raise InputError(
+                f"{paths.MODEL}: was trained on another {part} than there is now; run `dvc repro`"
+            )
+    name, record = description["system"], description["parameters"]
+    if name not in SYSTEMS:
+        raise InputError(
+            f"{paths.MODEL}: a system {name!r} is not here; valid: {', '.join(SYSTEMS)}"
+        )
+    own = {
+        key.removeprefix("options."): v for key, v in record.items() if key.startswith("options.")
+    }
+    try:
+        options = options_class(name)(**own)
+        config = Config.of(options, record)
+        content = workspace.content if options.content else []
+        catalogue = Catalogue(workspace.splits["train"], content)
+        system = build(system_class(name), catalogue, config, description["seed"])
+        system.load(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{paths.MODEL}: was made by other code ({type(error).__name__}: {error}); "
+            "run `dvc repro train`"
+        ) from error
+    return system.to(device)
+
+
+def takers() -> list[str]:
+    """The systems that can take new items: those that read content, some only if they are asked."""
+    content = {name: options_class(name).content for name in SYSTEMS}
+    return [n if reads is True else f"{n} with content" for n, reads in content.items() if reads]

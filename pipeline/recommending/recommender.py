@@ -1,0 +1,371 @@
+"""A trained model that can be asked: what to recommend, to whom, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from model.dataset import Modality
+from model.interactions import Interactions
+from model.ranking import CELLS, NOBODY, InnerProduct, Scorer, rank
+from model.system import System, Unsupported
+from pipeline.catalogue.workspace import Workspace
+from pipeline.common.device import resolve_device
+from pipeline.common.files import InputError
+from pipeline.common.revisions import WORKSPACE
+from pipeline.recommending.answers import Explanation, Recommendation
+from pipeline.recommending.histories import Histories
+from pipeline.recommending.ids import Ids
+from pipeline.recommending.new_items import ContentEncoders, NewItem
+from pipeline.recommending.opening import fitted_system, read_model, source_of, takers
+from pipeline.recommending.similarity import Similarities
+from pipeline.recommending.titles import Titles
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks: a row of a scorer, with a history.
+
+    Attributes:
+        scorer: over the users among whom `row` is.
+        row: (1,) int64.
+        seen: what each of those users is not recommended.
+        history: (n,) int64, what the system knows that this one liked.
+    """
+
+    scorer: Scorer
+    row: Tensor
+    seen: Interactions | None
+    history: Tensor
+
+
+class Recommender:
+    """A trained model with the catalogue that it was trained on. `open` makes one.
+
+    Ids are the catalogue's own. Rankings are exact, ties in the order of the catalogue: one user
+    alone, many together and the evaluation get the same lists.
+
+    Attributes:
+        description: what the model's file says: system, parameters, catalogue, split.
+        users, items: ids, in the order of their rows.
+        system: the fitted system.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        description: Mapping[str, Any],
+        system: System,
+        device: torch.device,
+        users: Ids,
+        items: Ids,
+        titles: Titles,
+        encoders: ContentEncoders,
+        content_of: Callable[[], list[Modality]] | None = None,
+    ) -> None:
+        self.workspace, self.description, self.device = workspace, description, device
+        self.system, self.users, self.items = system, users, items
+        self.titles, self.encoders = titles, encoders
+        self._content_of = content_of or (lambda: workspace.content)
+
+    @classmethod
+    def open(cls, name: str | Path = WORKSPACE, device: str = "auto") -> Self:
+        """The trained model of the workspace, of a revision, or of an exported folder.
+
+        Args:
+            name: `workspace` (run from the repository's root); the folder that `export` wrote; an
+                experiment, commit, branch or tag, whose files DVC has in its cache or remote.
+            device: auto, cpu or cuda.
+
+        Raises:
+            InputError: there is no such model, or it does not fit its catalogue any more.
+        """
+        where = torch.device(resolve_device(device))
+        source = source_of(name)
+        description, tensors = read_model(source)
+        workspace = Workspace(source)
+        system = fitted_system(workspace, description, tensors, where)
+        return cls.of(workspace, description, system, where)
+
+    @classmethod
+    def of(
+        cls,
+        workspace: Workspace,
+        description: Mapping[str, Any],
+        system: System,
+        device: torch.device,
+    ) -> Self:
+        """A fitted system with the workspace that it was fitted on.
+
+        Args:
+            description: as the model's file has it: `system`, `layers`, `seed`, `parameters`, ...
+            device: where the system is.
+        """
+        users, items = Ids("user", workspace.user_ids), Ids("item", workspace.item_ids)
+        titles = Titles(workspace.source, items)
+        encoders = ContentEncoders(workspace, device.type)
+        return cls(workspace, description, system, device, users, items, titles, encoders)
+
+    # What is asked.
+
+    def recommend(
+        self,
+        user: str | None = None,
+        k: int = 10,
+        *,
+        liked: Sequence[str] | None = None,
+        hide: str = "history",
+        allow: Iterable[str] | None = None,
+        block: Iterable[str] = (),
+    ) -> list[Recommendation]:
+        """The k best items for a user, best first; fewer where no more may be shown.
+
+        Args:
+            user: an id of the catalogue.
+            liked: in its place, what a new user liked: the system folds them in.
+            hide: what is not recommended again: `history` (training and validation, as in the
+                evaluation), `all` that is known, or `nothing`. Of a new user, `liked`.
+            allow: ids of the items that may be shown; None for all.
+            block: ids of those that may not.
+
+        Raises:
+            InputError: an id is not there, or another argument is not valid.
+        """
+        asker = self._asker(user, liked, hide)
+        best, scores = self._rank(asker, self._length(k), self._allowed(allow, block))
+        return self._shown(best[0], scores[0])
+
+    def recommend_each(
+        self,
+        users: Iterable[str] | None = None,
+        k: int = 10,
+        *,
+        hide: str = "history",
+        allow: Iterable[str] | None = None,
+        block: Iterable[str] = (),
+    ) -> Iterator[tuple[str, list[Recommendation]]]:
+        """As `recommend`, of many users, lazily, in blocks; of all if none are named."""
+        for rows, best, scores in self.ranked(users, k, hide=hide, allow=allow, block=block):
+            for user, items, values in zip(rows.tolist(), best, scores, strict=True):
+                yield self.users[user], self._shown(items, values)
+
+    def ranked(
+        self,
+        users: Iterable[str] | None = None,
+        k: int = 10,
+        *,
+        hide: str = "history",
+        allow: Iterable[str] | None = None,
+        block: Iterable[str] = (),
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """As `recommend_each`, on the CPU: rows of users (b,), of items (b, k), scores (b, k).
+
+        Where fewer than k may be shown, -1 follows, with a score of -inf.
+        """
+        k, seen = self._length(k), self._histories.seen(hide)
+        allowed = self._allowed(allow, block)
+        rows = torch.arange(len(self.users)) if users is None else self._rows_of(users)
+        size = max(1, CELLS // max(1, len(self.items)))
+        return self._blocks(rows.split(size), k, seen, allowed)
+
+    def score(
+        self, items: Sequence[str], user: str | None = None, *, liked: Sequence[str] | None = None
+    ) -> list[float]:
+        """The scores of some items for a user, or for a new one who liked some."""
+        asker = self._asker(user, liked, "nothing")
+        rows = torch.from_numpy(self.items.rows(items)).to(self.device)
+        with torch.inference_mode():
+            if isinstance(asker.scorer, InnerProduct):
+                return asker.scorer.exact(asker.row.expand(len(rows)), rows).tolist()
+            return asker.scorer(asker.row)[0, rows].tolist()
+
+    def similar(self, item: str, k: int = 10, by: str = "model") -> list[Recommendation]:
+        """The k items most like another.
+
+        Args:
+            by: `model`, by what it learned (cosine of embeddings, or a closed form's weights);
+                `collaboration`, by the users who have both (cosine); `content` (mean cosine of the
+                modalities that both have); or one modality.
+
+        Raises:
+            InputError: there is no such item, it lacks the modality, or `by` is none of these.
+        """
+        row = self.items.row(item)
+        scorer = self._similarities.scorer(by)
+        if not self._similarities.has(by, row):
+            raise InputError(f"item {item!r} has no {by}")
+        allowed = torch.ones(len(self.items), dtype=torch.bool, device=self.device)
+        allowed[row] = False
+        with torch.inference_mode():
+            one = torch.tensor([row], device=self.device)
+            best, scores = rank(scorer, one, self._length(k), allowed=allowed)
+        return self._shown(best[0], scores[0])
+
+    def why(
+        self,
+        item: str,
+        user: str | None = None,
+        *,
+        liked: Sequence[str] | None = None,
+        most: int = 5,
+    ) -> Explanation:
+        """Where the score of an item for a user comes from.
+
+        Args:
+            most: of the liked items that carry it, how many are named.
+        """
+        asker, row = self._asker(user, liked, "nothing"), self.items.row(item)
+        [score] = self.score([item], user, liked=liked)
+        parts: dict[str, float] = {}
+        if isinstance(asker.scorer, InnerProduct) and self._terms is not None:
+            vector = asker.scorer.users[asker.row[0]].double()
+            parts = {name: float(vector @ t[row].double()) for name, t in self._terms.items()}
+        carried = self.system.carriers(asker.history, row)
+        named: list[Recommendation] = []
+        if carried is not None and len(carried):
+            order = carried.sort(descending=True, stable=True).indices[:most].tolist()
+            named = [self._one(int(asker.history[n]), float(carried[n])) for n in order]
+        rest = score - sum(one.score for one in named) if carried is not None else 0.0
+        return Explanation(self._one(row, score), parts, tuple(named), rest)
+
+    def history(self, user: str, *splits: str) -> list[str]:
+        """What a user liked in some splits: training and validation if none are named."""
+        row = self.users.row(user)
+        return [self.items[item] for item in self._histories.of(row, splits).tolist()]
+
+    def title(self, item: str) -> str:
+        """What an item is called."""
+        return self.titles[self.items.row(item)]
+
+    # What comes along.
+
+    def with_items(self, items: Sequence[NewItem]) -> Self:
+        """This recommender with items that came after training, known by their content alone.
+
+        They take part in everything: recommended beside the others, compared, explained. What the
+        system makes of them does not depend on which come along.
+
+        Raises:
+            InputError: the system does not read content; an id is there already; a content cannot
+                be read, or is of a modality that there is not.
+        """
+        if not items:
+            return self
+        ids = self.items.with_more([item.item_id for item in items])
+        content = self.encoders.encode(items)
+        try:
+            system = self.system.with_items(content)
+        except Unsupported as error:
+            raise InputError(
+                f"{self.description['system']} cannot take new items: {error}; those that can are "
+                f"{', '.join(takers())}"
+            ) from error
+        titles = self.titles.with_more([item.shown for item in items])
+        content_of = partial(joined, self._content_of, content)
+        return type(self)(
+            self.workspace, self.description, system, self.device, self.users, ids, titles,
+            self.encoders, content_of,
+        )  # fmt: skip
+
+    # How.
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        with torch.inference_mode():
+            return self.system.scorer()
+
+    @cached_property
+    def content(self) -> dict[str, Modality]:
+        """Modality → its vectors over all items, of those that some item has; on the CPU."""
+        return {modality.name: modality for modality in self._content_of()}
+
+    @cached_property
+    def _histories(self) -> Histories:
+        return Histories(self.workspace.splits, len(self.items), self.device)
+
+    @cached_property
+    def _similarities(self) -> Similarities:
+        train = self._histories.splits["train"]
+        return Similarities(self.system, train, self.content, self.device)
+
+    @cached_property
+    def _terms(self) -> dict[str, Tensor] | None:
+        return self.system.terms()
+
+    def _asker(self, user: str | None, liked: Sequence[str] | None, hide: str) -> Asker:
+        if (user is None) == (liked is None):
+            raise InputError("name a user, or what a new user liked: one of the two")
+        seen = self._histories.seen(hide)
+        if liked is None:
+            row = self.users.row(user)  # type: ignore[arg-type]
+            history = self._histories.of(row, ["train"])
+            return Asker(self._scorer, torch.tensor([row], device=self.device), seen, history)
+        rows = torch.from_numpy(self.items.rows(liked)).to(self.device)
+        histories = Interactions.of(torch.zeros_like(rows), rows, 1, len(self.items))
+        try:
+            with torch.inference_mode():
+                scorer = self.system.folded(histories)
+        except Unsupported as error:
+            raise InputError(f"{self.description['system']}: {error}") from error
+        zero = torch.zeros(1, dtype=torch.int64, device=self.device)
+        return Asker(scorer, zero, None if hide == "nothing" else histories, histories.items)
+
+    def _rank(self, asker: Asker, k: int, allowed: Tensor | None) -> tuple[Tensor, Tensor]:
+        with torch.inference_mode():
+            return rank(asker.scorer, asker.row, k, seen=asker.seen, allowed=allowed)
+
+    def _blocks(
+        self, blocks: Sequence[Tensor], k: int, seen: Interactions | None, allowed: Tensor | None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for rows in blocks:
+            with torch.inference_mode():
+                there = rows.to(self.device)
+                best, scores = rank(self._scorer, there, k, seen=seen, allowed=allowed)
+                best, scores = best.cpu(), scores.cpu()
+            yield rows, best, scores
+
+    def _rows_of(self, users: Iterable[str]) -> Tensor:
+        return torch.from_numpy(self.users.rows(users))
+
+    def _length(self, k: int) -> int:
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise InputError(f"k: {k!r} is not valid; a whole number from 1 on is")
+        return k
+
+    def _allowed(self, allow: Iterable[str] | None, block: Iterable[str]) -> Tensor | None:
+        """(I,) bool; None for all."""
+        blocked = self.items.rows(block)
+        if allow is None and not len(blocked):
+            return None
+        mask = torch.full((len(self.items),), allow is None)
+        if allow is not None:
+            mask[torch.from_numpy(self.items.rows(allow))] = True
+        mask[torch.from_numpy(blocked)] = False
+        return mask.to(self.device)
+
+    def _shown(self, items: Tensor, scores: Tensor) -> list[Recommendation]:
+        pairs = zip(items.tolist(), scores.tolist(), strict=True)
+        return [self._one(row, score) for row, score in pairs if row != NOBODY]
+
+    def _one(self, row: int, score: float) -> Recommendation:
+        return Recommendation(self.items[row], self.titles[row], score)
+
+
+def joined(content_of: Callable[[], list[Modality]], more: Sequence[Modality]) -> list[Modality]:
+    """The content of a catalogue's items and of m others behind them."""
+    own, others = content_of(), {modality.name: modality for modality in more}
+    m, result = len(more[0].present), []
+    for modality in own:
+        width = modality.vectors.shape[1]
+        nothing = Modality(modality.name, torch.zeros(m, width), torch.zeros(m, dtype=torch.bool))
+        added = others.get(modality.name, nothing)
+        vectors = torch.cat([modality.vectors, added.vectors])
+        present = torch.cat([modality.present, added.present])
+        result.append(Modality(modality.name, vectors, present))
+    return result

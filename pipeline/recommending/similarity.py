@@ -1,0 +1,111 @@
+"""How like one another items are: by the model, by who has them, by what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from model.dataset import Modality
+from model.interactions import Interactions
+from model.projection import l2norm
+from model.ranking import InnerProduct, Scorer
+from model.system import System
+from pipeline.common.files import InputError
+
+MODEL, COLLABORATION, CONTENT = "model", "collaboration", "content"
+
+
+class Similarities:
+    """A scorer for every way in which items are alike.
+
+    Args:
+        system: fitted.
+        train: its training interactions, over all items.
+        content: modality → its vectors over all items.
+        device: where scores are made.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        train: Interactions,
+        content: Mapping[str, Modality],
+        device: torch.device,
+    ) -> None:
+        self.system, self.train, self.content, self.device = system, train, content, device
+
+    def scorer(self, by: str) -> Scorer:
+        """From items (b,) to how like them all items are (b, I).
+
+        Args:
+            by: `model`, `collaboration`, `content` or a modality. InputError if it is none.
+        """
+        if by == MODEL:
+            return self._by_model
+        if by == COLLABORATION:
+            return by_collaboration(self.train)
+        if by not in (CONTENT, *self.content):
+            valid = ", ".join([MODEL, COLLABORATION, CONTENT, *self.content])
+            raise InputError(f"by: {by!r} is not valid; valid: {valid}")
+        return by_content(self._chosen(by), self.device)
+
+    def has(self, by: str, item: int) -> bool:
+        """Whether an item has what `by` compares."""
+        return by in (MODEL, COLLABORATION) or any(m.present[item] for m in self._chosen(by))
+
+    def _chosen(self, by: str) -> list[Modality]:
+        return [m for name, m in self.content.items() if by in (CONTENT, name)]
+
+    @cached_property
+    def _by_model(self) -> Scorer:
+        with torch.inference_mode():
+            return by_model(self.system, self.train.n_items)
+
+
+def by_model(system: System, n_items: int) -> Scorer:
+    """Cosines of the items' embeddings; without these, the scores of who liked that one item."""
+    if (embeddings := system.embeddings()) is not None:
+        unit = l2norm(embeddings[1])
+        return InnerProduct(unit, unit)
+
+    def alone(items: Tensor) -> Tensor:
+        rows = torch.arange(len(items), device=items.device)
+        return system.folded(Interactions.of(rows, items, len(items), n_items))(rows)
+
+    return alone
+
+
+def by_collaboration(train: Interactions) -> Scorer:
+    """Cosines of the items' columns: users who have both, over the root of who has either's."""
+    degrees = torch.bincount(train.items, minlength=train.n_items).clamp(min=1).double()
+    order = train.items.sort(stable=True).indices
+    offsets = torch.zeros(train.n_items + 1, dtype=torch.int64, device=order.device)
+    torch.cumsum(torch.bincount(train.items, minlength=train.n_items), 0, out=offsets[1:])
+    users_of = train.users[order]
+
+    def cosines(items: Tensor) -> Tensor:
+        rows = []
+        for item in items.tolist():
+            _, entries = train.entries(users_of[offsets[item] : offsets[item + 1]])
+            both = torch.bincount(train.items[entries], minlength=train.n_items).double()
+            rows.append((both / (degrees * degrees[item]).sqrt()).float())
+        return torch.stack(rows)
+
+    return cosines
+
+
+def by_content(modalities: Sequence[Modality], device: torch.device) -> Scorer:
+    """The mean cosine of the modalities that two items both have; -1 if there is none."""
+    units = [l2norm(m.vectors.to(device)) for m in modalities]
+    present = [m.present.to(device) for m in modalities]
+
+    def cosines(items: Tensor) -> Tensor:
+        shared = [has[items][:, None] & has for has in present]
+        both = torch.stack(shared).sum(0)
+        total = torch.stack([u[items] @ u.T * s for u, s in zip(units, shared, strict=True)]).sum(0)
+        return torch.where(both > 0, total / both.clamp(min=1), -1.0)
+
+    return cosines
