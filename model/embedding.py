@@ -113,8 +113,12 @@ class EmbeddingSystem(nn.Module, System):
         return InnerProduct(self.fold_in(histories, items), items)
 
     def fold_in(self, histories: Interactions, items: Tensor) -> Tensor:
-        """Embeddings (b, D) of new users; b histories over the items (I, D)."""
-        return folded_users(histories, items, self.constant_users)
+        """Embeddings (b, D) of new users; b histories over the items (I, D).
+
+        Items that came after fitting take no part.
+        """
+        known = histories.of_first(self.n_items)
+        return folded_users(known, items[: self.n_items], self.constant_users)
 
     @torch.no_grad()
     def terms(self) -> dict[str, Tensor]:
@@ -135,7 +139,7 @@ class EmbeddingSystem(nn.Module, System):
 
     @torch.no_grad()
     def with_items(self, content: Sequence[Modality]) -> Self:
-        if not self.means:
+        if not (self.config.options.content and self.means):
             return super().with_items(content)
         try:
             known = completed(content, self.means, self.config.train.missing)

@@ -1,0 +1,105 @@
+"""Rankings: exact, ties in the catalogue's order, the same whoever else is asked for."""
+
+import pytest
+import torch
+from conftest import random_interactions
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_contract import I, U, fitted
+from torch import Tensor
+
+from model.evaluation import evaluate
+from model.interactions import Interactions
+from model.ranking import NOBODY, InnerProduct, rank
+from model.systems import SYSTEMS
+
+
+def reference(scores: Tensor, seen: Interactions | None, k: int) -> list[list[int]]:
+    """By sorting (float32 score, code) in Python."""
+    lists = []
+    for user, row in enumerate(scores.tolist()):
+        mine = set() if seen is None else set(seen.items[seen.users == user].tolist())
+        shown = [i for i in sorted(range(len(row)), key=lambda i: (-row[i], i)) if i not in mine]
+        lists.append((shown + [NOBODY] * k)[: min(k, len(row))])
+    return lists
+
+
+def exact(users: Tensor, items: Tensor) -> Tensor:
+    return (users.double()[:, None] * items.double()[None]).sum(2).float()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 12), st.integers(1, 60), st.integers(1, 9), st.integers(1, 70),
+    st.sampled_from(["random", "coarse", "twins", "zero"]), st.integers(0, 10**6),
+)  # fmt: skip
+def test_lists_are_those_of_exact_scores(
+    n_users: int, n_items: int, d: int, k: int, kind: str, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    users, items = torch.randn(n_users, d), torch.randn(n_items, d)
+    if kind == "coarse":
+        users, items = users.round(), items.round()
+    elif kind == "twins":
+        items = items[torch.randint(max(1, n_items // 3), (n_items,))]
+    elif kind == "zero":
+        users[::2] = 0
+    seen = random_interactions(n_users, n_items, n_users * n_items // 3, seed)
+    expected = reference(exact(users, items), seen, k)
+    scorer = InnerProduct(users, items)
+    everyone, values = rank(scorer, torch.arange(n_users), k, seen=seen)
+    assert everyone.tolist() == expected
+    shown = everyone != NOBODY
+    where = shown.nonzero(as_tuple=True)
+    assert torch.allclose(values[shown], exact(users, items)[where[0], everyone[shown]], atol=1e-4)
+    assert (values[~shown] == -torch.inf).all()
+    for user in range(n_users):
+        assert rank(scorer, torch.tensor([user]), k, seen=seen)[0].tolist() == [expected[user]]
+
+
+def test_what_differs_by_less_than_rounding_is_compared_exactly() -> None:
+    """Thousands of terms that nearly cancel: float32 sums are all noise."""
+    torch.manual_seed(0)
+    base = torch.randn(1, 4096)
+    items = base + 1e-5 * torch.randn(40, 4096)
+    users = torch.cat([base, -base, torch.randn(6, 4096)])
+    expected = reference(exact(users, items), None, 10)
+    scorer = InnerProduct(users, items)
+    assert rank(scorer, torch.arange(8), 10)[0].tolist() == expected
+    rough = (users @ items.T).topk(10, dim=1).indices.tolist()
+    assert rough[:2] != expected[:2]  # else this test says nothing
+    assert [rank(scorer, torch.tensor([u]), 10)[0][0].tolist() for u in range(8)] == expected
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_one_user_alone_gets_what_he_gets_among_others(name: str) -> None:
+    model, _ = fitted(name)
+    scorer, seen = model.scorer(), random_interactions(U, I, 90, 3)
+    everyone, _ = rank(scorer, torch.arange(U), 10, seen=seen)
+    for users in ([3], [5, 3], [0, 3, 9, 23, 3]):
+        some, _ = rank(scorer, torch.tensor(users), 10, seen=seen)
+        assert some.tolist() == everyone[users].tolist()
+    relevant = random_interactions(U, I, 60, 4)
+    for cells in (1, 7 * I, 1 << 20):
+        found = evaluate(scorer, seen=seen, relevant=relevant, ks=(10,), cells=cells)
+        assert found.lists[:, :10].tolist() == everyone[found.judged].tolist()
+
+
+def test_ties_come_in_the_order_of_the_catalogue() -> None:
+    model, _ = fitted("popularity")
+    [best], [scores] = rank(model.scorer(), torch.tensor([0]), I)
+    pairs = list(zip((-scores).tolist(), best.tolist(), strict=True))
+    assert pairs == sorted(pairs)
+    assert len(set(scores.tolist())) < I  # there are ties
+
+
+def test_only_what_is_allowed_is_shown() -> None:
+    torch.manual_seed(1)
+    scorer = InnerProduct(torch.randn(3, 4), torch.randn(9, 4))
+    allowed = torch.zeros(9, dtype=torch.bool)
+    allowed[[2, 7]] = True
+    items, scores = rank(scorer, torch.arange(3), 5, allowed=allowed)
+    assert all(set(row[:2]) == {2, 7} and row[2:] == [NOBODY] * 3 for row in items.tolist())
+    assert (scores[:, 2:] == -torch.inf).all()
+    nobody, _ = rank(scorer, torch.arange(3), 5, allowed=torch.zeros(9, dtype=torch.bool))
+    assert (nobody == NOBODY).all()
