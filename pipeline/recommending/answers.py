@@ -23,11 +23,17 @@ class Explanation:
         parts: `collaboration`, the modalities and what else the item is made of → their terms,
             which sum to the score; empty where it is no such sum.
         liked: what the user liked that carries most of the score, and how much of it each; empty
-            where the system cannot tell.
-        rest: what of the score `liked` leaves, other liked items and the user's own embedding.
+            where the system cannot tell. What they leave of the score is other liked items'
+            and, of systems that have one, the user's own embedding.
     """
 
     item: Recommendation
     parts: dict[str, float]
     liked: tuple[Recommendation, ...]
-    rest: float
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """`parts` by name as shares of the score; a part may pull the other way."""
+        return {
+            name: term / self.item.score for name, term in self.parts.items() if self.item.score
+        }

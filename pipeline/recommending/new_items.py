@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,20 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from encoders import encoder_class, encoders_of
+from encoders import encoder_class, encoders_of, modalities, takes_text
 from encoders.base import Encoder
 from encoders.media import MediaError
+from encoders.media.text import shows
 from encoders.precision import check_precision
 from encoders.weights import BUNDLED, PRETRAINED, RANDOM, WeightsError
 from model.dataset import Modality
-from pipeline.catalogue.titles import title_of
+from pipeline.catalogue.problems import Problems
+from pipeline.catalogue.raw import read_items
+from pipeline.catalogue.ready_made import read_feature_table, read_features
+from pipeline.catalogue.titles import TITLES, title_of
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common.device import resolve_device
-from pipeline.common.files import InputError
+from pipeline.common.files import InputError, contained
 from pipeline.encoding.decoding import listened
 from pipeline.encoding.filling import encode_each
 from pipeline.encoding.workers import Pool
@@ -182,3 +187,54 @@ def _or_reason(call: Any) -> tuple[Any, str]:
         return call()[0], ""
     except MediaError as error:
         return None, str(error)
+
+
+def read_new_items(folder: Path) -> list[NewItem]:
+    """The items of a folder in the raw layout (README): `items.*`, media, `features/`.
+
+    InputError with all that is wrong with its table, or a vector that cannot be read.
+    """
+    problems = Problems()
+    named, made = {}, {}
+    with tempfile.TemporaryDirectory() as spool, read_items(folder, problems, Path(spool)) as items:
+        problems.refuse()
+        columns = [name for name in (*TITLES, *modalities()) if name in items.columns]
+        for ids, _, table in items.batches(columns):
+            for item_id, row in zip(ids.to_pylist(), table.to_pylist(), strict=True):
+                content: dict[str, Any] = {}
+                for name in modalities():
+                    value = row.get(name)
+                    if value is not None and shows(value):
+                        content[name] = value if takes_text(name) else _file(folder, item_id, value)
+                titles = [str(row[t]) for t in TITLES if row.get(t) is not None]
+                named[item_id] = next(filter(shows, titles), "")
+                made[item_id] = content
+    for path in sorted((folder / "features").glob("*.parquet")):
+        vectors = read_features(path)
+        for item_id, vector in zip(
+            read_feature_table(path)["item_id"].to_pylist(), vectors, strict=True
+        ):
+            if item_id in made:
+                made[item_id][path.stem] = vector
+    return [NewItem(item_id, content, named[item_id]) for item_id, content in made.items()]
+
+
+def _file(folder: Path, item_id: str, name: str) -> Path:
+    try:
+        return contained(folder, name)
+    except ValueError as error:
+        raise InputError(f"{folder}: item {item_id!r}: {error}") from error
+
+
+def joined(content_of: Callable[[], list[Modality]], more: Sequence[Modality]) -> list[Modality]:
+    """The content of a catalogue's items and of m others behind them."""
+    own, others = content_of(), {modality.name: modality for modality in more}
+    m, result = len(more[0].present), []
+    for modality in own:
+        width = modality.vectors.shape[1]
+        nothing = Modality(modality.name, torch.zeros(m, width), torch.zeros(m, dtype=torch.bool))
+        added = others.get(modality.name, nothing)
+        vectors = torch.cat([modality.vectors, added.vectors])
+        present = torch.cat([modality.present, added.present])
+        result.append(Modality(modality.name, vectors, present))
+    return result

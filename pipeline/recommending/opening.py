@@ -39,12 +39,13 @@ def source_of(name: str | Path) -> Source:
     Raises:
         InputError: it names none of these.
     """
+    here = Path.cwd()  # some files are read later, and folders may be changed meanwhile
     if name == WORKSPACE:
-        return lambda path: path
-    folder = Path(name)
+        return lambda path: here / path
+    folder = here / name
     if place(folder, paths.MODEL).is_file():
         return lambda path: place(folder, path)
-    if folder.is_dir() and isinstance(name, Path) or folder.is_absolute():
+    if isinstance(name, Path) or Path(name).is_absolute():
         raise InputError(f"{folder}: holds no exported model ({place(folder, paths.MODEL)})")
     read = read_at(str(name))
     return lambda path: pa.BufferReader(read(path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
@@ -13,36 +12,20 @@ from torch import Tensor
 
 from model.dataset import Modality
 from model.interactions import Interactions
-from model.ranking import CELLS, NOBODY, InnerProduct, Scorer, rank
+from model.ranking import CELLS, NOBODY, rank
 from model.system import System, Unsupported
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common.device import resolve_device
 from pipeline.common.files import InputError
 from pipeline.common.revisions import WORKSPACE
 from pipeline.recommending.answers import Explanation, Recommendation
+from pipeline.recommending.asking import Asker, Askers
 from pipeline.recommending.histories import Histories
 from pipeline.recommending.ids import Ids
-from pipeline.recommending.new_items import ContentEncoders, NewItem
+from pipeline.recommending.new_items import ContentEncoders, NewItem, joined
 from pipeline.recommending.opening import fitted_system, read_model, source_of, takers
 from pipeline.recommending.similarity import Similarities
 from pipeline.recommending.titles import Titles
-
-
-@dataclass(frozen=True)
-class Asker:
-    """Who asks: a row of a scorer, with a history.
-
-    Attributes:
-        scorer: over the users among whom `row` is.
-        row: (1,) int64.
-        seen: what each of those users is not recommended.
-        history: (n,) int64, what the system knows that this one liked.
-    """
-
-    scorer: Scorer
-    row: Tensor
-    seen: Interactions | None
-    history: Tensor
 
 
 class Recommender:
@@ -138,8 +121,7 @@ class Recommender:
             InputError: an id is not there, or another argument is not valid.
         """
         asker = self._asker(user, liked, hide)
-        best, scores = self._rank(asker, self._length(k), self._allowed(allow, block))
-        return self._shown(best[0], scores[0])
+        return self._shown(*asker.rank(self._length(k), self._allowed(allow, block)))
 
     def recommend_each(
         self,
@@ -168,22 +150,19 @@ class Recommender:
 
         Where fewer than k may be shown, -1 follows, with a score of -inf.
         """
-        k, seen = self._length(k), self._histories.seen(hide)
+        k, seen = self._length(k), self._askers.histories.seen(hide)
         allowed = self._allowed(allow, block)
-        rows = torch.arange(len(self.users)) if users is None else self._rows_of(users)
+        everyone = torch.arange(len(self.users))
+        rows = everyone if users is None else torch.from_numpy(self.users.rows(users))
         size = max(1, CELLS // max(1, len(self.items)))
         return self._blocks(rows.split(size), k, seen, allowed)
 
     def score(
-        self, items: Sequence[str], user: str | None = None, *, liked: Sequence[str] | None = None
+        self, user: str | None, items: Sequence[str], *, liked: Sequence[str] | None = None
     ) -> list[float]:
-        """The scores of some items for a user, or for a new one who liked some."""
-        asker = self._asker(user, liked, "nothing")
+        """The scores of some items for a user; for a new one, None and what they liked."""
         rows = torch.from_numpy(self.items.rows(items)).to(self.device)
-        with torch.inference_mode():
-            if isinstance(asker.scorer, InnerProduct):
-                return asker.scorer.exact(asker.row.expand(len(rows)), rows).tolist()
-            return asker.scorer(asker.row)[0, rows].tolist()
+        return self._asker(user, liked, "nothing").scores(rows).tolist()
 
     def similar(self, item: str, k: int = 10, by: str = "model") -> list[Recommendation]:
         """The k items most like another.
@@ -208,36 +187,25 @@ class Recommender:
         return self._shown(best[0], scores[0])
 
     def why(
-        self,
-        item: str,
-        user: str | None = None,
-        *,
-        liked: Sequence[str] | None = None,
-        most: int = 5,
+        self, user: str | None, item: str, *, liked: Sequence[str] | None = None, most: int = 5
     ) -> Explanation:
-        """Where the score of an item for a user comes from.
+        """Where the score of an item for a user comes from; for a new one, None and their likes.
 
         Args:
             most: of the liked items that carry it, how many are named.
         """
         asker, row = self._asker(user, liked, "nothing"), self.items.row(item)
-        [score] = self.score([item], user, liked=liked)
-        parts: dict[str, float] = {}
-        if isinstance(asker.scorer, InnerProduct) and self._terms is not None:
-            vector = asker.scorer.users[asker.row[0]].double()
-            parts = {name: float(vector @ t[row].double()) for name, t in self._terms.items()}
-        carried = self.system.carriers(asker.history, row)
-        named: list[Recommendation] = []
-        if carried is not None and len(carried):
+        score = float(asker.scores(torch.tensor([row], device=self.device))[0])
+        carried, named = self.system.carriers(asker.history, row), []
+        if carried is not None:
             order = carried.sort(descending=True, stable=True).indices[:most].tolist()
             named = [self._one(int(asker.history[n]), float(carried[n])) for n in order]
-        rest = score - sum(one.score for one in named) if carried is not None else 0.0
-        return Explanation(self._one(row, score), parts, tuple(named), rest)
+        return Explanation(self._one(row, score), asker.parts(row, self._terms), tuple(named))
 
     def history(self, user: str, *splits: str) -> list[str]:
         """What a user liked in some splits: training and validation if none are named."""
         row = self.users.row(user)
-        return [self.items[item] for item in self._histories.of(row, splits).tolist()]
+        return [self.items[item] for item in self._askers.histories.of(row, splits).tolist()]
 
     def title(self, item: str) -> str:
         """What an item is called."""
@@ -276,22 +244,17 @@ class Recommender:
     # How.
 
     @cached_property
-    def _scorer(self) -> Scorer:
-        with torch.inference_mode():
-            return self.system.scorer()
-
-    @cached_property
     def content(self) -> dict[str, Modality]:
         """Modality → its vectors over all items, of those that some item has; on the CPU."""
         return {modality.name: modality for modality in self._content_of()}
 
     @cached_property
-    def _histories(self) -> Histories:
-        return Histories(self.workspace.splits, len(self.items), self.device)
+    def _askers(self) -> Askers:
+        return Askers(self.system, Histories(self.workspace.splits, len(self.items), self.device))
 
     @cached_property
     def _similarities(self) -> Similarities:
-        train = self._histories.splits["train"]
+        train = self._askers.histories.splits["train"]
         return Similarities(self.system, train, self.content, self.device)
 
     @cached_property
@@ -299,26 +262,11 @@ class Recommender:
         return self.system.terms()
 
     def _asker(self, user: str | None, liked: Sequence[str] | None, hide: str) -> Asker:
-        if (user is None) == (liked is None):
-            raise InputError("name a user, or what a new user liked: one of the two")
-        seen = self._histories.seen(hide)
-        if liked is None:
-            row = self.users.row(user)  # type: ignore[arg-type]
-            history = self._histories.of(row, ["train"])
-            return Asker(self._scorer, torch.tensor([row], device=self.device), seen, history)
-        rows = torch.from_numpy(self.items.rows(liked)).to(self.device)
-        histories = Interactions.of(torch.zeros_like(rows), rows, 1, len(self.items))
-        try:
-            with torch.inference_mode():
-                scorer = self.system.folded(histories)
-        except Unsupported as error:
-            raise InputError(f"{self.description['system']}: {error}") from error
-        zero = torch.zeros(1, dtype=torch.int64, device=self.device)
-        return Asker(scorer, zero, None if hide == "nothing" else histories, histories.items)
-
-    def _rank(self, asker: Asker, k: int, allowed: Tensor | None) -> tuple[Tensor, Tensor]:
-        with torch.inference_mode():
-            return rank(asker.scorer, asker.row, k, seen=asker.seen, allowed=allowed)
+        if user is not None and liked is None:
+            return self._askers.known(self.users.row(user), hide)
+        if user is None and liked is not None:
+            return self._askers.new(torch.from_numpy(self.items.rows(liked)).to(self.device), hide)
+        raise InputError("name a user, or what a new user liked: one of the two")
 
     def _blocks(
         self, blocks: Sequence[Tensor], k: int, seen: Interactions | None, allowed: Tensor | None
@@ -326,12 +274,9 @@ class Recommender:
         for rows in blocks:
             with torch.inference_mode():
                 there = rows.to(self.device)
-                best, scores = rank(self._scorer, there, k, seen=seen, allowed=allowed)
+                best, scores = rank(self._askers.scorer, there, k, seen=seen, allowed=allowed)
                 best, scores = best.cpu(), scores.cpu()
             yield rows, best, scores
-
-    def _rows_of(self, users: Iterable[str]) -> Tensor:
-        return torch.from_numpy(self.users.rows(users))
 
     def _length(self, k: int) -> int:
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
@@ -355,17 +300,3 @@ class Recommender:
 
     def _one(self, row: int, score: float) -> Recommendation:
         return Recommendation(self.items[row], self.titles[row], score)
-
-
-def joined(content_of: Callable[[], list[Modality]], more: Sequence[Modality]) -> list[Modality]:
-    """The content of a catalogue's items and of m others behind them."""
-    own, others = content_of(), {modality.name: modality for modality in more}
-    m, result = len(more[0].present), []
-    for modality in own:
-        width = modality.vectors.shape[1]
-        nothing = Modality(modality.name, torch.zeros(m, width), torch.zeros(m, dtype=torch.bool))
-        added = others.get(modality.name, nothing)
-        vectors = torch.cat([modality.vectors, added.vectors])
-        present = torch.cat([modality.present, added.present])
-        result.append(Modality(modality.name, vectors, present))
-    return result

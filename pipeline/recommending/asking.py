@@ -1,0 +1,85 @@
+"""Who asks: a user of the catalogue, or a new one by what they like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from model.interactions import Interactions
+from model.ranking import InnerProduct, Scorer, rank
+from model.system import System
+from pipeline.recommending.histories import Histories
+
+
+@dataclass(frozen=True)
+class Asker:
+    """One user.
+
+    Attributes:
+        scorer: over the users among whom `row` is.
+        row: (1,) int64.
+        seen: what each of those users is not recommended.
+        history: (n,) int64, what the system knows that this one liked.
+    """
+
+    scorer: Scorer
+    row: Tensor
+    seen: Interactions | None
+    history: Tensor
+
+    def rank(self, k: int, allowed: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Items and scores, (k,) each; as `model.ranking.rank`."""
+        with torch.inference_mode():
+            items, scores = rank(self.scorer, self.row, k, seen=self.seen, allowed=allowed)
+        return items[0], scores[0]
+
+    def scores(self, items: Tensor) -> Tensor:
+        """(n,) of some items, exact."""
+        with torch.inference_mode():
+            if isinstance(self.scorer, InnerProduct):
+                return self.scorer.exact(self.row.expand(len(items)), items)
+            return self.scorer(self.row)[0, items]
+
+    def parts(self, item: int, terms: Mapping[str, Tensor] | None) -> dict[str, float]:
+        """What each of the items' terms adds to the score of one; nothing without embeddings."""
+        if not isinstance(self.scorer, InnerProduct) or terms is None:
+            return {}
+        user = self.scorer.users[self.row[0]].double()
+        return {name: float(user @ term[item].double()) for name, term in terms.items()}
+
+
+class Askers:
+    """The users of a fitted system.
+
+    Args:
+        system: fitted.
+        histories: of its users, over all items.
+    """
+
+    def __init__(self, system: System, histories: Histories) -> None:
+        self.system, self.histories = system, histories
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Of all users."""
+        with torch.inference_mode():
+            return self.system.scorer()
+
+    def known(self, user: int, hide: str) -> Asker:
+        """A user by row; `hide` as in `Histories.seen`."""
+        history = self.histories.of(user, ["train"])
+        row = torch.tensor([user], device=history.device)
+        return Asker(self.scorer, row, self.histories.seen(hide), history)
+
+    def new(self, liked: Tensor, hide: str) -> Asker:
+        """A new user by the rows of what they liked, which `hide` hides, unless it is `nothing`."""
+        first = torch.zeros(1, dtype=torch.int64, device=liked.device)
+        n_items = self.histories.splits["train"].n_items
+        histories = Interactions.of(torch.zeros_like(liked), liked, 1, n_items)
+        seen = None if self.histories.seen(hide) is None else histories
+        with torch.inference_mode():
+            return Asker(self.system.folded(histories), first, seen, histories.items)

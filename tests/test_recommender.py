@@ -1,0 +1,377 @@
+"""A trained model that is asked, by API, command and file, ranks as the evaluation did."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from ruamel.yaml import YAML
+from small import ITEMS, USERS, write_workspace
+
+from model.systems import SYSTEMS, options_class
+from pipeline import recommend, train
+from pipeline.common.files import InputError
+from pipeline.recommending import NewItem, Recommender
+
+ROOT = Path(__file__).parents[1]
+TAKERS = [name for name in SYSTEMS if options_class(name).content]
+COMMON = {
+    "train.epochs": 4,
+    "train.dimension": 8,
+    "train.batch_size": 50,
+    "systems.ease.content_weight": 1.0,
+}
+
+
+def write_params(folder: Path, **changes: Any) -> None:
+    yaml = YAML()
+    data = yaml.load(ROOT / "params.yaml")
+    for dotted, value in {**COMMON, **changes}.items():
+        *parents, last = dotted.split(".")
+        place = data
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    yaml.dump(data, folder / "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """System → a folder in which it was trained, ties among its scores included."""
+    folders = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SYSTEMS:
+            folder = tmp_path_factory.mktemp(name)
+            write_workspace(folder)
+            write_params(folder, fusion=name)
+            patch.chdir(folder)
+            train.main()
+            folders[name] = folder
+    return folders
+
+
+@pytest.fixture
+def shop(trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Recommender:
+    monkeypatch.chdir(trained["frozen"])
+    return Recommender.open()
+
+
+def evaluated(split: str = "test") -> dict[str, list[str]]:
+    """User → the evaluation's list."""
+    users = pq.read_table("data/prepared/users.parquet")["user_id"].to_pylist()
+    items = pq.read_table("data/prepared/items.parquet")["item_id"].to_pylist()
+    rows = pq.read_table("data/models/lists.parquet").to_pylist()
+    return {users[r["user"]]: [items[i] for i in r["items"]] for r in rows if r["split"] == split}
+
+
+def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["recommend", *arguments])
+        recommend.main()
+    return capsys.readouterr().out
+
+
+def ids(picks: list[Any]) -> list[str]:
+    return [pick.item_id for pick in picks]
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_all_ways_to_ask_agree_with_the_evaluation(
+    name: str, trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(trained[name])
+    shop, lists = Recommender.open(), evaluated()
+    assert len(lists) > 10
+    for k in (1, 10, ITEMS):
+        each = dict(shop.recommend_each(k=k))
+        assert list(each) == [f"u{n:02}" for n in range(USERS)]
+        for user, expected in lists.items():
+            assert ids(each[user]) == ids(shop.recommend(user, k)) == expected[:k]
+    some = dict(shop.recommend_each(["u07", "u03"], k=5))
+    assert list(some) == ["u07", "u03"] and ids(some["u03"]) == ids(each["u03"][:5])
+    assert [p.score for p in some["u03"]] == pytest.approx([p.score for p in each["u03"][:5]])
+    # The command, to the terminal and to a file.
+    printed = run("u03", "-k", "10", capsys=capsys).splitlines()
+    assert [line.split()[2] for line in printed[1:]] == lists["u03"][:10]
+    run("--all", "-k", "7", "--to", str(tmp_path / "lists.parquet"), capsys=capsys)
+    table = pq.read_table(tmp_path / "lists.parquet")
+    assert table.column_names == ["user_id", "rank", "item_id", "score"]
+    for user, expected in lists.items():
+        mine = [row for row in table.to_pylist() if row["user_id"] == user]
+        assert [row["item_id"] for row in mine] == expected[:7]
+        assert [row["rank"] for row in mine] == list(range(1, len(mine) + 1))
+    assert json.loads(table.schema.metadata[b"recommender"])["system"] == name
+    # An exported folder, with none of the data in reach.
+    run("--export", str(tmp_path / "mine"), capsys=capsys)
+    monkeypatch.chdir(tmp_path)
+    elsewhere = Recommender.open(tmp_path / "mine")
+    assert dict(elsewhere.recommend_each(k=ITEMS)) == each
+    assert elsewhere.similar("i05", 4) == shop.similar("i05", 4)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_scores_and_why(
+    name: str, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained[name])
+    shop = Recommender.open()
+    picks = shop.recommend("u04", 6)
+    scores = shop.score("u04", ids(picks))
+    assert scores == pytest.approx([pick.score for pick in picks], rel=1e-5, abs=1e-6)
+    assert scores == sorted(scores, reverse=True)
+    told = shop.why("u04", picks[0].item_id, most=100)
+    assert told.item.score == pytest.approx(scores[0])
+    if told.parts:
+        assert sum(told.parts.values()) == pytest.approx(scores[0], abs=1e-5)
+        assert sum(told.shares.values()) == pytest.approx(1, abs=1e-4)
+    modalities = {"text", "image", "audio"} if options_class(name).content else set()
+    if name not in ("popularity", "random", "itemknn", "ials", "ease"):
+        assert modalities <= told.parts.keys()
+    if name in ("ease", "itemknn"):
+        assert sum(one.score for one in told.liked) == pytest.approx(scores[0], abs=1e-5)
+        assert set(ids(list(told.liked))) == set(shop.history("u04", "train"))
+
+
+def test_what_is_hidden(shop: Recommender) -> None:
+    known = {split: set(shop.history("u02", split)) for split in ("train", "validation", "test")}
+    assert set(shop.history("u02")) == known["train"] | known["validation"]
+    history, everything, nothing = (
+        set(ids(shop.recommend("u02", ITEMS, hide=hide))) for hide in ("history", "all", "nothing")
+    )
+    assert len(nothing) == ITEMS
+    assert nothing - history == known["train"] | known["validation"]
+    assert history - everything == known["test"] - known["train"] - known["validation"]
+    liked = shop.history("u02")
+    assert not set(ids(shop.recommend(liked=liked, k=ITEMS))) & set(liked)
+    assert len(shop.recommend(liked=liked, k=ITEMS, hide="nothing")) == ITEMS
+
+
+def test_allowed_and_blocked(shop: Recommender) -> None:
+    whole = ids(shop.recommend("u02", ITEMS))
+    allowed = [whole[4], whole[1], whole[9]]
+    assert ids(shop.recommend("u02", allow=allowed)) == [whole[1], whole[4], whole[9]]
+    assert ids(shop.recommend("u02", 3, block=whole[:2])) == whole[2:5]
+    assert ids(shop.recommend("u02", allow=allowed, block=[whole[4]])) == [whole[1], whole[9]]
+    assert shop.recommend("u02", allow=[]) == []
+    for _, picks in shop.recommend_each(k=3, block=whole[:20]):
+        assert not set(ids(picks)) & set(whole[:20])
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda s: s.recommend("u2"), r"user 'u2' is not there: there are 20 users, from 'u00' to "
+         r"'u19'; did you mean '"),
+        (lambda s: s.recommend(7), r"user 7: an id is a text, such as 'u00'"),
+        (lambda s: s.recommend("u02", 0), r"k: 0 is not valid; a whole number from 1 on is"),
+        (lambda s: s.recommend("u02", True), r"k: True is not valid"),
+        (lambda s: s.recommend("u02", hide="seen"), r"hide: 'seen' is not valid; valid: history, "
+         "all, nothing"),
+        (lambda s: s.recommend("u02", allow=["nix"]), r"item 'nix' is not there: there are 30 it"),
+        (lambda s: s.recommend("u02", block="i01"), r"items 'i01': a list of ids is needed"),
+        (lambda s: s.recommend(), r"name a user, or what a new user liked"),
+        (lambda s: s.recommend("u02", liked=["i01"]), r"name a user, or what a new user liked"),
+        (lambda s: s.score("u02", ["i01", "x"]), r"item 'x' is not there"),
+        (lambda s: s.similar("i01", by="taste"), r"by: 'taste' is not valid; valid: model, "
+         r"collaboration, content, text, image, audio"),
+        (lambda s: s.similar("i01", by="image"), r"item 'i01' has no image"),
+        (lambda s: s.why("u02", "x"), r"item 'x' is not there"),
+        (lambda s: s.history("u02", "tests"), r"split 'tests' is not valid; valid: train, valid"),
+        (lambda s: list(s.recommend_each(["u02", "u99"])), r"user 'u99' is not there"),
+        (lambda s: s.with_items([NewItem("i01", {"text": np.ones(6)})]), r"'i01' is there already"),
+        (lambda s: s.with_items([NewItem("n", {})]), r"item 'n': a new item is known by its c"),
+        (lambda s: s.with_items([NewItem("n", {"smell": np.ones(3)})]), r"no item of the catalogue "
+         "has 'smell'; valid: text, image, audio"),
+        (lambda s: s.with_items([NewItem("n", {"video": np.ones(3)})]), r"no item .* has 'video'"),
+        (lambda s: s.with_items([NewItem("n", {"text": np.ones(3)})]), r"item 'n': text: a vector "
+         r"of 6 finite numbers is needed; its shape is \(3,\)"),
+        (lambda s: s.with_items([NewItem("n", {"text": np.full(6, np.nan)})]), r"6 finite numbers"),
+        (lambda s: s.with_items([NewItem("n", {"text": "words"})]), r"text: .* are ready-made"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(ask: Any, message: str, shop: Recommender) -> None:
+    with pytest.raises(InputError, match=message):
+        ask(shop)
+
+
+def test_ids_are_read_as_catalogues_are(shop: Recommender) -> None:
+    assert shop.recommend(" u02\u200b") == shop.recommend("u02")
+
+
+def test_titles(shop: Recommender, trained: dict[str, Path]) -> None:
+    assert shop.title("i04") == "i04"
+    items = pq.read_table("data/prepared/items.parquet")
+    titles = pa.array([None, "  ", "A\nB"] + ["x"] * (ITEMS - 3))
+    changed = items.set_column(1, "title", titles)
+    try:
+        pq.write_table(changed, "data/prepared/items.parquet")
+        named = Recommender.open()
+        assert [named.title(f"i0{n}") for n in range(4)] == ["i00", "i01", "A B", "x"]
+        new = named.with_items([NewItem("n", {"text": np.ones(6)}, "New <b>")])
+        assert new.title("n") == "New <b>" and new.title("i02") == "A B"
+    finally:
+        pq.write_table(items, "data/prepared/items.parquet")
+
+
+@pytest.mark.parametrize("by", ["model", "collaboration", "content", "text", "image"])
+def test_similar_items(by: str, shop: Recommender) -> None:
+    """By dense cosines."""
+    embeddings = shop.system.embeddings()
+    assert embeddings is not None
+    if by == "model":
+        unit = torch.nn.functional.normalize(embeddings[1].double())
+        cosines = unit @ unit.T
+    elif by == "collaboration":
+        x = shop.workspace.splits["train"].block(0, USERS).double()
+        norms = x.norm(dim=0).clamp(min=1)
+        cosines = x.T @ x / norms / norms[:, None]
+    else:
+        chosen = [m for name, m in shop.content.items() if by in ("content", name)]
+        total, count = torch.zeros(ITEMS, ITEMS, dtype=torch.float64), torch.zeros(ITEMS, ITEMS)
+        for m in chosen:
+            unit = torch.nn.functional.normalize(m.vectors.double())
+            both = m.present[:, None] & m.present
+            total += unit @ unit.T * both
+            count += both
+        cosines = torch.where(count > 0, total / count.clamp(min=1), -1.0)
+    for row in (9, 20):
+        got = shop.similar(f"i{row:02}", 8, by)
+        expected = sorted(
+            (i for i in range(ITEMS) if i != row),
+            key=lambda i: (-round(float(cosines[row, i]), 6), i),
+        )
+        assert [pick.score for pick in got] == pytest.approx(
+            [float(cosines[row, i]) for i in expected[:8]], abs=1e-5
+        )
+        assert f"i{row:02}" not in ids(got)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_new_items(name: str, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained[name])
+    shop = Recommender.open()
+    rng = np.random.default_rng(0)
+    new = [
+        NewItem("new-1", {"text": rng.normal(size=6), "audio": rng.normal(size=6)}, "First"),
+        NewItem("new-2", {"image": rng.normal(size=6)}),
+    ]
+    if name not in TAKERS:
+        with pytest.raises(
+            InputError, match=rf"{name} cannot take new items: .*; those that can are .*frozen"
+        ):
+            shop.with_items(new)
+        return
+    more = shop.with_items(new)
+    assert len(more.items) == ITEMS + 2 and len(shop.items) == ITEMS
+    picks = more.recommend("u04", ITEMS + 2)
+    assert {"new-1", "new-2"} <= set(ids(picks))
+    assert [i for i in ids(picks) if not i.startswith("new")] == ids(shop.recommend("u04", ITEMS))
+    assert len(more.similar("new-2", ITEMS, "content")) == ITEMS
+    assert len(more.similar("i09", ITEMS + 2)) == ITEMS + 1
+    told = more.why("u04", "new-1")
+    assert told.item.title == "First"
+    if told.parts:
+        assert sum(told.parts.values()) == pytest.approx(told.item.score, abs=1e-5)
+    again = more.with_items([NewItem("new-3", {"text": rng.normal(size=6)})])
+    assert again.score("u04", ["new-1", "new-2"]) == pytest.approx(
+        more.score("u04", ["new-1", "new-2"]), abs=1e-5
+    )
+    with pytest.raises(InputError, match="items that came after training are not exported"):
+        from pipeline.recommending.stored import export
+
+        export(more, Path("nowhere"))
+    assert not Path("nowhere").exists()
+
+
+def test_many_users_take_no_more_memory_than_a_block(
+    shop: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.recommending import recommender
+
+    whole = list(shop.ranked(k=5))
+    monkeypatch.setattr(recommender, "CELLS", 3 * ITEMS)
+    blocks: Iterator[Any] = shop.ranked(k=5)
+    assert len(next(blocks)[0]) == 3  # the first is there before the last was asked for
+    parts = [*shop.ranked(k=5)]
+    assert len(parts) == -(-USERS // 3)
+    assert torch.equal(torch.cat([p[1] for p in parts]), torch.cat([p[1] for p in whole]))
+
+
+def test_a_model_of_other_interactions_is_refused(
+    trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(trained["none"], folder)
+    monkeypatch.chdir(folder)
+    train_path = Path("data/prepared/train.parquet")
+    table = pq.read_table(train_path)
+    pq.write_table(table.slice(1), train_path)
+    with pytest.raises(
+        InputError, match="was trained on another train than there is now; run `dvc"
+    ):
+        Recommender.open()
+    Path("data/models/recommender.safetensors").unlink()
+    with pytest.raises(InputError, match="there is no trained model yet; run `dvc repro train`"):
+        Recommender.open()
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no exported model"):
+        Recommender.open(tmp_path)
+
+
+def test_an_export_replaces_nothing(shop: Recommender, tmp_path: Path) -> None:
+    from pipeline.recommending.stored import export
+
+    export(shop, tmp_path / "mine")
+    with pytest.raises(InputError, match="is there already"):
+        export(shop, tmp_path / "mine")
+    users, items = (
+        pq.read_table(tmp_path / f"mine/embeddings-of-{s}.parquet") for s in ("users", "items")
+    )
+    u, i = (np.stack(t["embedding"].to_numpy()) for t in (users, items))
+    best = shop.recommend("u05", 1)[0]
+    row, column = (
+        users["user_id"].to_pylist().index("u05"),
+        items["item_id"].to_pylist().index(best.item_id),
+    )
+    assert u[row] @ i[column] == pytest.approx(best.score, rel=1e-5)
+    assert json.loads(items.schema.metadata[b"recommender"])["system"] == "frozen"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "one of users, --all, --liked, --similar, --export is needed"),
+        (["u01", "--all"], "one of users"),
+        (["--liked", "i01", "--to", "x.parquet"], "--to takes the lists of users"),
+        (["nobody"], "user 'nobody' is not there"),
+        (["--liked", "i01,nix"], "item 'nix' is not there"),
+        (["--all", "--model", "no-such-thing"], "no-such-thing"),
+    ],
+)
+def test_the_command_says_what_is_wrong(
+    arguments: list[str], message: str, trained: dict[str, Path]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.recommend", *arguments], cwd=trained["none"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and message in done.stderr
+
+
+def test_the_command_says_why(shop: Recommender, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run("--liked", "i03,i07", "-k", "2", "--why", capsys=capsys).splitlines()
+    assert printed[0] == "somebody new, who liked i03; i07"
+    assert len(printed) == 5 and "collaboration" in printed[2] and "liked: i0" in printed[2]
+    like = run("--similar", "i03", "-k", "2", "--by", "text", capsys=capsys).splitlines()
+    assert like[0] == "like i03, by text" and len(like) == 3
