@@ -1,6 +1,6 @@
 """Approximate indexes side by side: recall, speed, size, by maximum inner product.
 
-    python -m benchmarks.index [thousand items] [faiss-hnsw faiss-ivf usearch hnswlib]
+    python -m benchmarks.index [thousand items] [clustered gaussian] [ours faiss-hnsw …]
 
 Items of trained shape (a few hundred centres, lengths with a long tail) and, as the hard case,
 plain Gaussian ones; 64 numbers each. Exact lists are `rank`'s. A single query has one thread, a
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from model.ranking import InnerProduct, rank
+from pipeline.recommending.index import Index
 
 D, QUERIES, SINGLE, CENTRES = 64, 1000, 200, 300
 THREADS = torch.get_num_threads()
@@ -93,6 +94,20 @@ def faiss_ivf(items: np.ndarray, path: Path) -> Iterator[tuple[str, Search]]:
             faiss.omp_set_num_threads(THREADS)
 
 
+def ours(items: np.ndarray, path: Path) -> Iterator[tuple[str, Search]]:
+    index = Index.build(torch.from_numpy(items))
+    index.save(path)
+    for probes in (16, 64, 128, 256):
+
+        def search(queries: np.ndarray, k: int, threads: int, probes=probes) -> np.ndarray:
+            torch.set_num_threads(threads)  # faiss's too
+            found, _ = index.search(torch.from_numpy(queries), k, probes=probes)
+            return found.numpy()
+
+        yield f"pipeline.recommending.index, {probes} probed", search
+    torch.set_num_threads(THREADS)
+
+
 def usearch(items: np.ndarray, path: Path) -> Iterator[tuple[str, Search]]:
     from usearch.index import Index
 
@@ -126,6 +141,7 @@ def hnswlib(items: np.ndarray, path: Path) -> Iterator[tuple[str, Search]]:
 
 
 CONTENDERS = {
+    "ours": ours,
     "faiss-hnsw": faiss_hnsw,
     "faiss-ivf": faiss_ivf,
     "usearch": usearch,
@@ -183,8 +199,9 @@ def measure(name: str, items: np.ndarray, users: np.ndarray, truth: np.ndarray) 
 def main() -> None:
     arguments = sys.argv[1:]
     count = 1000 * int(arguments[0]) if arguments else 1_000_000
-    chosen = arguments[1:] or list(CONTENDERS)
-    for draw in (clustered, gaussian):
+    chosen = [name for name in CONTENDERS if name in arguments] or list(CONTENDERS)
+    draws = (clustered, gaussian)
+    for draw in [draw for draw in draws if draw.__name__ in arguments] or draws:
         items, users = draw(np.random.default_rng(0), count, QUERIES)
         truth = exact(items, users)
         print(f"{draw.__name__}, {count:,} items")
@@ -193,7 +210,7 @@ def main() -> None:
         print("| | build | file | recall@10 | ms | users/s | recall@50 | ms | users/s |")
         for name in chosen:
             try:
-                importlib.import_module(name.split("-")[0])
+                importlib.import_module(name.split("-")[0].replace("ours", "faiss"))
             except ImportError:
                 print(f"{name}: not installed")
                 continue
