@@ -74,6 +74,12 @@ class Interactions:
         shift = (self.offsets[users] - offsets[:-1]).repeat_interleave(counts)
         return offsets, shift + torch.arange(len(shift), device=users.device)
 
+    def of_users(self, users: Tensor) -> Interactions:
+        """Those of some users (b,) int64, as the only ones, in that order."""
+        offsets, entries = self.entries(users)
+        rows = torch.arange(len(users), device=users.device).repeat_interleave(offsets.diff())
+        return Interactions(offsets, rows, self.items[entries], self.n_items)
+
     def of_first(self, n_items: int) -> Interactions:
         """Those with the first `n_items` of the catalogue, as its only ones."""
         kept = self.items < n_items

@@ -7,6 +7,7 @@ One user, all users, an evaluation and another device agree on the same lists.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -88,7 +89,7 @@ def rank(
     hide(scores, users, seen, allowed)
     n = scores.shape[1]
     length, k = min(k + BEYOND, n), min(k, n)
-    best, items = scores.topk(length, dim=1)
+    best, items = top(scores, length)
     exact = scorer if isinstance(scorer, InnerProduct) else None
     apart = best[:, :-1] - best[:, 1:]  # nan between two that may not be shown
     near = apart <= (exact.rounding(users)[:, None] if exact else 0)
@@ -119,6 +120,26 @@ def hide(scores: Tensor, users: Tensor, seen: Interactions | None, allowed: Tens
         scores.view(-1).index_fill_(0, flat, -torch.inf)
     if allowed is not None:
         scores.masked_fill_(~allowed, -torch.inf)
+
+
+def top(scores: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """`topk` of each row (b, n), in a third of the time where n is much more than `length`.
+
+    The row is cut into m chunks j, j + m, j + 2 m, …: the `length` best are all among the `length`
+    chunks of the greatest maxima.
+    """
+    n = scores.shape[1]
+    size = math.isqrt(n // length) if length else 0
+    if size < 2:
+        return scores.topk(length, dim=1)
+    m = n // size
+    chunks = scores[:, : m * size].unflatten(1, (size, m)).amax(1)
+    items = chunks.topk(length, dim=1, sorted=False).indices
+    steps = torch.arange(0, m * size, m, device=scores.device)
+    rest = torch.arange(m * size, n, device=scores.device).expand(len(scores), -1)
+    items = torch.cat([(items[:, None] + steps[:, None]).flatten(1), rest], dim=1)
+    best, order = scores.gather(1, items).topk(length, dim=1)
+    return best, items.gather(1, order)
 
 
 def in_order(scores: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:

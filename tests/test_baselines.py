@@ -12,10 +12,10 @@ from model.dataset import Modality
 from model.evaluation import evaluate
 from model.experiment import system_class
 from model.interactions import Interactions
+from model.item_graph import nearest
 from model.metrics import SELECTION
 from model.sampling import Batch
 from model.sparse import Pattern
-from model.systems.lattice import nearest
 
 U, I, D = 20, 30, 8  # noqa: E741
 

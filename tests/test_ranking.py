@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.evaluation import evaluate
 from model.interactions import Interactions
-from model.ranking import NOBODY, InnerProduct, rank
+from model.ranking import NOBODY, InnerProduct, rank, top
 from model.systems import SYSTEMS
 
 
@@ -55,6 +55,23 @@ def test_lists_are_those_of_exact_scores(
     assert (values[~shown] == -torch.inf).all()
     for user in range(n_users):
         assert rank(scorer, torch.tensor([user]), k, seen=seen)[0].tolist() == [expected[user]]
+
+
+@pytest.mark.parametrize(
+    ("items", "length"), [(1, 1), (64, 64), (300, 64), (3043, 64), (3043, 1), (10_001, 24)]
+)
+@pytest.mark.parametrize("tied", [False, True])
+def test_top_is_topk(items: int, length: int, tied: bool) -> None:
+    draw = torch.Generator().manual_seed(items)
+    scores = torch.randn(9, items, generator=draw)
+    if tied:
+        scores = scores.round()
+    scores[torch.rand(9, items, generator=draw) < 0.3] = -torch.inf
+    scores[0] = -torch.inf
+    best, found = top(scores, length)
+    assert torch.equal(best, scores.topk(length, dim=1).values)
+    assert torch.equal(scores.gather(1, found), best)
+    assert all(len(row.unique()) == length for row in found)
 
 
 def test_what_differs_by_less_than_rounding_is_compared_exactly() -> None:

@@ -15,11 +15,10 @@ from model.dataset import Catalogue, Modality
 from model.embedding import COLLABORATION, Embeddings, EmbeddingSystem, xavier_table
 from model.graph import degrees, pattern_of
 from model.interactions import Interactions
-from model.projection import counted, l2norm
+from model.item_graph import SMALLEST_ROW_SUM, ItemGraph
+from model.projection import counted
 from model.sampling import Batch
-from model.sparse import Pattern, SparseMatrix, inner_products, multiply, product
-
-SMALLEST_ROW_SUM = 1e-7
+from model.sparse import Pattern, SparseMatrix, multiply, product
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,8 @@ class Lattice(EmbeddingSystem):
         missing = config.train.missing
         self.counted: Tensor  # (n, I, 1)
         self.register_buffer("counted", counted(catalogue.modalities, missing), persistent=False)
-        self.graphs: Sequence[_ItemGraph] = nn.ModuleList(  # type: ignore[assignment]
-            _ItemGraph(
+        self.graphs: Sequence[ItemGraph] = nn.ModuleList(  # type: ignore[assignment]
+            ItemGraph(
                 modality.filled(missing),
                 self.counted[j, :, 0] > 0,
                 self.options.feature_dimension,
@@ -201,113 +200,3 @@ class Lattice(EmbeddingSystem):
     def learning_rate(self, epoch: int) -> float:
         """The official schedule: times `decay` every 50 epochs, continuously; 1 at epoch 1."""
         return self.options.learning_rate * self.options.decay ** ((epoch - 1) / 50)
-
-
-class _ItemGraph(nn.Module):
-    """One modality's two graphs between items."""
-
-    def __init__(self, features: Tensor, present: Tensor, dimension: int, neighbors: int) -> None:
-        super().__init__()
-        self.neighbors = neighbors
-        self.features: Tensor
-        self.present: Tensor
-        self.register_buffer("features", features, persistent=False)
-        self.register_buffer("present", present, persistent=False)
-        self.transform = nn.Linear(features.shape[1], dimension)
-        unit = l2norm(features)
-        pattern = nearest(unit, present, neighbors)
-        similarities = inner_products(pattern, unit, unit).clamp(min=0)
-        row_sums = features.new_zeros(len(features)).index_add_(0, pattern.rows, similarities)
-        scale = row_sums.clamp(min=SMALLEST_ROW_SUM).rsqrt()
-        self.frozen = SparseMatrix(
-            pattern, scale[pattern.rows] * similarities * scale[pattern.columns]
-        )
-        self.scale: Tensor
-        self.register_buffer("scale", scale, persistent=False)
-        self.pattern: Pattern | None = None
-
-    def renew(self) -> None:
-        """Forget the neighbours, so that they are sought again."""
-        self.pattern = None
-
-    def learned(self, anew: bool) -> tuple[Pattern, Tensor]:
-        """The k-NN pattern and its similarities (E,), differentiable in the transform.
-
-        The neighbours are sought where `anew` says so, else kept until `renew`.
-        """
-        unit = l2norm(self.transform(self.features))
-        pattern = self.pattern
-        if anew or pattern is None:
-            pattern = nearest(unit.detach(), self.present, self.neighbors)
-        if not anew:
-            self.pattern = pattern
-        # Below zero there is no similarity to spread; row sums stay positive (1 with itself).
-        return pattern, inner_products(pattern, unit, unit).clamp(min=0)
-
-    def near(self, features: Tensor, present: Tensor) -> _Near:
-        """The rows that m new items, (m, w) and (m,) bool, would have in both graphs."""
-        k = min(self.neighbors - 1, int(self.present.sum()))
-        raw = _nearest_of(l2norm(features), l2norm(self.features), self.present, k)
-        made = l2norm(self.transform(features)), l2norm(self.transform(self.features))
-        return _Near(*raw, *_nearest_of(*made, self.present, k), self.scale, present.float())
-
-
-@dataclass(frozen=True)
-class _Near:
-    """New items' nearest (m, k) and similarities, by raw features and by the learned transform.
-
-    Each is its own neighbour too, with similarity 1 and without an embedding.
-    """
-
-    raw: Tensor
-    raw_similarities: Tensor
-    made: Tensor
-    similarities: Tensor
-    scale: Tensor  # (I,) of the frozen graph
-    present: Tensor  # (m,) 1. or 0.
-
-    @property
-    def learned_sums(self) -> Tensor:
-        """(m,) row sums of the learned graph."""
-        return self.present * (1 + self.similarities.sum(1))
-
-    def learned(self, dense: Tensor) -> Tensor:
-        """(I, d) → (m, d), by the learned graph, not normalised."""
-        return (self.similarities[..., None] * dense[self.made]).sum(1) * self.present[:, None]
-
-    def frozen(self, dense: Tensor) -> Tensor:
-        """(I, d) → (m, d), by the frozen graph."""
-        own = (1 + self.raw_similarities.sum(1)).rsqrt() * self.present
-        weights = own[:, None] * self.raw_similarities * self.scale[self.raw]
-        return (weights[..., None] * dense[self.raw]).sum(1)
-
-
-def _nearest_of(unit: Tensor, others: Tensor, present: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Of unit rows (m, w), the k nearest present `others` (I, w), and their cosines, if above 0."""
-    cosines = (unit @ others.T).masked_fill(~present, -torch.inf)
-    best = cosines.topk(k, dim=1)
-    return best.indices, best.values.clamp(min=0)
-
-
-@torch.no_grad()
-def nearest(unit: Tensor, present: Tensor, k: int, cells: int = 1 << 24) -> Pattern:
-    """Every present item's k most similar present items by cosine, itself among them.
-
-    Args:
-        unit: (I, w) with rows of length 1.
-        present: (I,) bool; the others have no neighbours and are nobody's.
-        k: how many; fewer where fewer are present.
-        cells: the most similarities held at a time.
-    """
-    rows = present.nonzero()[:, 0]
-    candidates = unit[rows]
-    k = min(k, len(rows))
-    found = []
-    for block in torch.arange(len(rows), device=rows.device).split(
-        max(1, cells // max(1, len(rows)))
-    ):
-        similarities = candidates[block] @ candidates.T
-        similarities[torch.arange(len(block), device=rows.device), block] = torch.inf  # itself
-        found.append(similarities.topk(k, dim=1).indices)
-    columns = rows[torch.cat(found)] if found else rows.new_empty(0, 0)
-    return Pattern.of(rows.repeat_interleave(k), columns.flatten(), (len(unit), len(unit)))
