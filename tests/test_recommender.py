@@ -295,10 +295,10 @@ def test_new_items(name: str, trained: dict[str, Path], monkeypatch: pytest.Monk
 def test_many_users_take_no_more_memory_than_a_block(
     shop: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.recommending import recommender
+    from pipeline.recommending import asking
 
     whole = list(shop.ranked(k=5))
-    monkeypatch.setattr(recommender, "CELLS", 3 * ITEMS)
+    monkeypatch.setattr(asking, "CELLS", 3 * ITEMS)
     blocks: Iterator[Any] = shop.ranked(k=5)
     assert len(next(blocks)[0]) == 3  # the first is there before the last was asked for
     parts = [*shop.ranked(k=5)]
@@ -375,3 +375,19 @@ def test_the_command_says_why(shop: Recommender, capsys: pytest.CaptureFixture[s
     assert len(printed) == 5 and "collaboration" in printed[2] and "liked: i0" in printed[2]
     like = run("--similar", "i03", "-k", "2", "--by", "text", capsys=capsys).splitlines()
     assert like[0] == "like i03, by text" and len(like) == 3
+
+
+def test_an_index_finds_what_an_exact_search_does(shop: Recommender, tmp_path: Path) -> None:
+    """The lists of so few items are all looked through."""
+    pytest.importorskip("faiss")
+    file = tmp_path / "items.index"
+    for quick in (shop.indexed(file), shop.indexed(file), shop.indexed()):
+        for user in ("u02", "u13"):
+            assert ids(quick.recommend(user, 8)) == ids(shop.recommend(user, 8))
+            assert ids(quick.recommend(user, 5, block=["i03"], hide="nothing")) == ids(
+                shop.recommend(user, 5, block=["i03"], hide="nothing")
+            )
+        liked = shop.history("u05")
+        assert ids(quick.recommend(liked=liked)) == ids(shop.recommend(liked=liked))
+    with pytest.raises(InputError, match="of other items than the model's"):
+        shop.with_items([NewItem("n", {"text": np.ones(6)})]).indexed(file)

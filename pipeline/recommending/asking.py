@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from model.interactions import Interactions
-from model.ranking import InnerProduct, Scorer, rank
+from model.ranking import CELLS, InnerProduct, Scorer, rank
 from model.system import System
+from pipeline.common.files import InputError
 from pipeline.recommending.histories import Histories
+from pipeline.recommending.index import Index
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,24 @@ class Asker:
         row: (1,) int64.
         seen: what each of those users is not recommended.
         history: (n,) int64, what the system knows that this one liked.
+        index: of the scorer's items, if lists may be approximate.
     """
 
     scorer: Scorer
     row: Tensor
     seen: Interactions | None
     history: Tensor
+    index: Index | None = None
 
     def rank(self, k: int, allowed: Tensor | None) -> tuple[Tensor, Tensor]:
         """Items and scores, (k,) each; as `model.ranking.rank`."""
         with torch.inference_mode():
-            items, scores = rank(self.scorer, self.row, k, seen=self.seen, allowed=allowed)
+            if self.index is not None and isinstance(self.scorer, InnerProduct):
+                hidden = None if self.seen is None else self.seen.of_users(self.row)
+                vector = self.scorer.users[self.row]
+                items, scores = self.index.search(vector, k, hidden=hidden, allowed=allowed)
+            else:
+                items, scores = rank(self.scorer, self.row, k, seen=self.seen, allowed=allowed)
         return items[0], scores[0]
 
     def scores(self, items: Tensor) -> Tensor:
@@ -58,10 +67,11 @@ class Askers:
     Args:
         system: fitted.
         histories: of its users, over all items.
+        index: of its items, if lists may be approximate.
     """
 
-    def __init__(self, system: System, histories: Histories) -> None:
-        self.system, self.histories = system, histories
+    def __init__(self, system: System, histories: Histories, index: Index | None = None) -> None:
+        self.system, self.histories, self.index = system, histories, index
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -69,11 +79,27 @@ class Askers:
         with torch.inference_mode():
             return self.system.scorer()
 
+    def blocks(
+        self, users: Tensor | None, k: int, hide: str, allowed: Tensor | None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Users (b,), items (b, k) and scores (b, k), on the CPU, block by block.
+
+        Args:
+            users: rows, None for all.
+        """
+        train, seen = self.histories.splits["train"], self.histories.seen(hide)
+        rows = torch.arange(train.n_users) if users is None else users
+        for block in rows.split(max(1, CELLS // max(1, train.n_items))):
+            there = block.to(train.items.device)
+            with torch.inference_mode():
+                items, scores = rank(self.scorer, there, k, seen=seen, allowed=allowed)
+            yield block, items.cpu(), scores.cpu()
+
     def known(self, user: int, hide: str) -> Asker:
         """A user by row; `hide` as in `Histories.seen`."""
         history = self.histories.of(user, ["train"])
         row = torch.tensor([user], device=history.device)
-        return Asker(self.scorer, row, self.histories.seen(hide), history)
+        return Asker(self.scorer, row, self.histories.seen(hide), history, self.index)
 
     def new(self, liked: Tensor, hide: str) -> Asker:
         """A new user by the rows of what they liked, which `hide` hides, unless it is `nothing`."""
@@ -82,4 +108,12 @@ class Askers:
         histories = Interactions.of(torch.zeros_like(liked), liked, 1, n_items)
         seen = None if self.histories.seen(hide) is None else histories
         with torch.inference_mode():
-            return Asker(self.system.folded(histories), first, seen, histories.items)
+            scorer = self.system.folded(histories)
+        return Asker(scorer, first, seen, histories.items, self.index)
+
+
+def length(k: int) -> int:
+    """k, if it is the length of a list. InputError if not."""
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise InputError(f"k: {k!r} is not valid; a whole number from 1 on is")
+    return k

@@ -57,6 +57,17 @@ class Ids:
             raise InputError(f"{self.kind}s {wanted!r}: a list of ids is needed, not one id")
         return np.array([self.row(one) for one in wanted], np.int64)
 
+    def mask(self, allow: Iterable[str] | None, block: Iterable[str]) -> NDArray[np.bool_] | None:
+        """Which rows are allowed, of all unless some are named, and not blocked; None for all."""
+        blocked = self.rows(block)
+        if allow is None and not len(blocked):
+            return None
+        mask = np.full(len(self), allow is None)
+        if allow is not None:
+            mask[self.rows(allow)] = True
+        mask[blocked] = False
+        return mask
+
     def _unknown(self, wanted: str) -> str:
         message = f"{self.kind} {wanted!r} is not there"
         if not len(self):

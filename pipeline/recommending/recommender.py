@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,17 +12,17 @@ import torch
 from torch import Tensor
 
 from model.dataset import Modality
-from model.interactions import Interactions
-from model.ranking import CELLS, NOBODY, rank
+from model.ranking import NOBODY
 from model.system import System, Unsupported
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common.device import resolve_device
 from pipeline.common.files import InputError
 from pipeline.common.revisions import WORKSPACE
 from pipeline.recommending.answers import Explanation, Recommendation
-from pipeline.recommending.asking import Asker, Askers
+from pipeline.recommending.asking import Asker, Askers, length
 from pipeline.recommending.histories import Histories
 from pipeline.recommending.ids import Ids
+from pipeline.recommending.index import Index
 from pipeline.recommending.new_items import ContentEncoders, NewItem, joined
 from pipeline.recommending.opening import fitted_system, read_model, source_of, takers
 from pipeline.recommending.similarity import Similarities
@@ -56,6 +57,7 @@ class Recommender:
         self.system, self.users, self.items = system, users, items
         self.titles, self.encoders = titles, encoders
         self._content_of = content_of or (lambda: workspace.content)
+        self.index: Index | None = None
 
     @classmethod
     def open(cls, name: str | Path = WORKSPACE, device: str = "auto") -> Self:
@@ -121,7 +123,7 @@ class Recommender:
             InputError: an id is not there, or another argument is not valid.
         """
         asker = self._asker(user, liked, hide)
-        return self._shown(*asker.rank(self._length(k), self._allowed(allow, block)))
+        return self._shown(*asker.rank(length(k), self._allowed(allow, block)))
 
     def recommend_each(
         self,
@@ -150,12 +152,9 @@ class Recommender:
 
         Where fewer than k may be shown, -1 follows, with a score of -inf.
         """
-        k, seen = self._length(k), self._askers.histories.seen(hide)
         allowed = self._allowed(allow, block)
-        everyone = torch.arange(len(self.users))
-        rows = everyone if users is None else torch.from_numpy(self.users.rows(users))
-        size = max(1, CELLS // max(1, len(self.items)))
-        return self._blocks(rows.split(size), k, seen, allowed)
+        rows = None if users is None else torch.from_numpy(self.users.rows(users))
+        return self._askers.blocks(rows, length(k), hide, allowed)
 
     def score(
         self, user: str | None, items: Sequence[str], *, liked: Sequence[str] | None = None
@@ -176,15 +175,9 @@ class Recommender:
             InputError: there is no such item, it lacks the modality, or `by` is none of these.
         """
         row = self.items.row(item)
-        scorer = self._similarities.scorer(by)
         if not self._similarities.has(by, row):
             raise InputError(f"item {item!r} has no {by}")
-        allowed = torch.ones(len(self.items), dtype=torch.bool, device=self.device)
-        allowed[row] = False
-        with torch.inference_mode():
-            one = torch.tensor([row], device=self.device)
-            best, scores = rank(scorer, one, self._length(k), allowed=allowed)
-        return self._shown(best[0], scores[0])
+        return self._shown(*self._similarities.nearest(row, length(k), by))
 
     def why(
         self, user: str | None, item: str, *, liked: Sequence[str] | None = None, most: int = 5
@@ -241,6 +234,31 @@ class Recommender:
             self.encoders, content_of,
         )  # fmt: skip
 
+    def indexed(self, path: str | Path | None = None) -> Self:
+        """This recommender with an approximate index, for `recommend` among a million items.
+
+        Lists may then miss an item; scores and order stay exact. It needs the extra `index`.
+
+        Args:
+            path: a file that holds the index, or will: it is built if it is not there.
+
+        Raises:
+            InputError: no score of the system is an inner product; the file is of another model.
+        """
+        if (embeddings := self.system.embeddings()) is None:
+            raise InputError(f"{self.description['system']} has no embeddings to index")
+        items, file = embeddings[1].cpu(), None if path is None else Path(path)
+        if file is not None and file.exists():
+            index = Index.load(file, items)
+        else:
+            index = Index.build(items)
+            if file is not None:
+                index.save(file)
+        found = copy.copy(self)
+        found.__dict__.pop("_askers", None)
+        found.index = index
+        return found
+
     # How.
 
     @cached_property
@@ -250,7 +268,8 @@ class Recommender:
 
     @cached_property
     def _askers(self) -> Askers:
-        return Askers(self.system, Histories(self.workspace.splits, len(self.items), self.device))
+        histories = Histories(self.workspace.splits, len(self.items), self.device)
+        return Askers(self.system, histories, self.index)
 
     @cached_property
     def _similarities(self) -> Similarities:
@@ -268,31 +287,10 @@ class Recommender:
             return self._askers.new(torch.from_numpy(self.items.rows(liked)).to(self.device), hide)
         raise InputError("name a user, or what a new user liked: one of the two")
 
-    def _blocks(
-        self, blocks: Sequence[Tensor], k: int, seen: Interactions | None, allowed: Tensor | None
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        for rows in blocks:
-            with torch.inference_mode():
-                there = rows.to(self.device)
-                best, scores = rank(self._askers.scorer, there, k, seen=seen, allowed=allowed)
-                best, scores = best.cpu(), scores.cpu()
-            yield rows, best, scores
-
-    def _length(self, k: int) -> int:
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise InputError(f"k: {k!r} is not valid; a whole number from 1 on is")
-        return k
-
     def _allowed(self, allow: Iterable[str] | None, block: Iterable[str]) -> Tensor | None:
         """(I,) bool; None for all."""
-        blocked = self.items.rows(block)
-        if allow is None and not len(blocked):
-            return None
-        mask = torch.full((len(self.items),), allow is None)
-        if allow is not None:
-            mask[torch.from_numpy(self.items.rows(allow))] = True
-        mask[torch.from_numpy(blocked)] = False
-        return mask.to(self.device)
+        mask = self.items.mask(allow, block)
+        return None if mask is None else torch.from_numpy(mask).to(self.device)
 
     def _shown(self, items: Tensor, scores: Tensor) -> list[Recommendation]:
         pairs = zip(items.tolist(), scores.tolist(), strict=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from model.dataset import Modality
 from model.interactions import Interactions
 from model.projection import l2norm
-from model.ranking import InnerProduct, Scorer
+from model.ranking import InnerProduct, Scorer, rank
 from model.system import System
 from pipeline.common.files import InputError
 
@@ -47,16 +47,25 @@ class Similarities:
             return self._by_model
         if by == COLLABORATION:
             return by_collaboration(self.train)
-        if by not in (CONTENT, *self.content):
-            valid = ", ".join([MODEL, COLLABORATION, CONTENT, *self.content])
-            raise InputError(f"by: {by!r} is not valid; valid: {valid}")
         return by_content(self._chosen(by), self.device)
+
+    def nearest(self, item: int, k: int, by: str) -> tuple[Tensor, Tensor]:
+        """The k items most like another, itself left out, and how much so."""
+        allowed = torch.ones(self.train.n_items, dtype=torch.bool, device=self.device)
+        allowed[item] = False
+        one = torch.tensor([item], device=self.device)
+        with torch.inference_mode():
+            items, likeness = rank(self.scorer(by), one, k, allowed=allowed)
+        return items[0], likeness[0]
 
     def has(self, by: str, item: int) -> bool:
         """Whether an item has what `by` compares."""
         return by in (MODEL, COLLABORATION) or any(m.present[item] for m in self._chosen(by))
 
     def _chosen(self, by: str) -> list[Modality]:
+        if by not in (CONTENT, *self.content):
+            valid = ", ".join([MODEL, COLLABORATION, CONTENT, *self.content])
+            raise InputError(f"by: {by!r} is not valid; valid: {valid}")
         return [m for name, m in self.content.items() if by in (CONTENT, name)]
 
     @cached_property
