@@ -20,18 +20,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors import safe_open
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pipeline.catalogue.embeddings import all_embeddings
+from pipeline.catalogue.workspace import Workspace
 from pipeline.common import paths
-from pipeline.common.files import InputError, write_parquet
+from pipeline.common.files import write_parquet
 from pipeline.exporters.prepared import Prepared, read_prepared, run_exporter
+from pipeline.recommending.opening import read_model, require_current
 
 EDGES = ("user", "interacts", "item")
 REVERSE = ("item", "rev_interacts", "user")  # as ToUndirected and RandomLinkSplit name it
-SAME = ("dataset", "split", "ratings", "k_core")  # what a model and its catalogue both say
 
 
 def hetero_data() -> HeteroData:
@@ -77,10 +77,8 @@ def as_graph(prepared: Prepared) -> HeteroData:
         data["item"][f"x_{name}"] = torch.from_numpy(embedding.vectors)
         data["item"][f"has_{name}"] = torch.from_numpy(embedding.present)
     summary = json.loads(paths.SUMMARY.read_text())
-    recommender, tables = read_trained(summary)
+    recommender, tables = read_trained()
     for node, table in tables.items():
-        if len(table) != data[node].num_nodes:
-            raise stale(f"{len(table)} {node}s", f"{data[node].num_nodes}")
         data[node].embedding = table
     embeddings = {name: metadata_of(name) for name in prepared.embeddings}
     data.provenance = json.dumps(
@@ -89,30 +87,19 @@ def as_graph(prepared: Prepared) -> HeteroData:
     return data
 
 
-def read_trained(summary: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
+def read_trained() -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
     """What the trained model says of itself, None without one; node type → its embeddings.
 
     Raises:
-        InputError: its catalogue is not that of the summary.
+        InputError: it was trained on other interactions than the workspace's.
     """
     if not paths.MODEL.exists():
         return None, {}
-    with safe_open(paths.MODEL, framework="pt") as file:
-        described = json.loads(file.metadata()["recommender"])
-        for name in SAME:
-            if described[name] != summary[name]:
-                raise stale(f"{name} {described[name]!r}", repr(summary[name]))
-        found = {"users", "items"} <= set(file.keys())
-        tables = {"user": "users", "item": "items"} if found else {}
-        return described, {node: file.get_tensor(name) for node, name in tables.items()}
-
-
-def stale(model: str, catalogue: str) -> InputError:
-    """What to say of a model of another catalogue."""
-    return InputError(
-        f"{paths.MODEL}: is of a catalogue with {model}, {paths.PREPARED} has {catalogue}; "
-        "run `dvc repro` from the repository's root"
-    )
+    described, tensors = read_model(Path)
+    require_current(described, Workspace())
+    nodes = {"user": "users", "item": "items"}
+    there = set(nodes.values()) <= tensors.keys()
+    return described, {node: tensors[name] for node, name in nodes.items() if there}
 
 
 def metadata_of(modality: str) -> dict[str, str]:

@@ -78,11 +78,7 @@ def fitted_system(
     Raises:
         InputError: it is of another catalogue than the workspace's, or of other code.
     """
-    for part, digest in description.get("data", {}).items():
-        if workspace.interaction_hashes[part] != digest:
-            raise InputError(
-                f"{paths.MODEL}: was trained on another {part} than there is now; run `dvc repro`"
-            )
+    require_current(description, workspace)
     name, record = description["system"], description["parameters"]
     if name not in SYSTEMS:
         raise InputError(
@@ -104,6 +100,16 @@ def fitted_system(
             "run `dvc repro train`"
         ) from error
     return system.to(device)
+
+
+def require_current(description: Mapping[str, Any], workspace: Workspace) -> None:
+    """InputError if a model was trained on other interactions than the workspace has."""
+    trained_on = description.get("data", {})
+    for part, digest in workspace.interaction_hashes.items():
+        if trained_on.get(part) != digest:
+            raise InputError(
+                f"{paths.MODEL}: was trained on another {part} than there is now; run `dvc repro`"
+            )
 
 
 def takers() -> list[str]:
