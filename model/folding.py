@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
 from torch import Tensor
-from torch.nn import functional as F
 
 from model.interactions import Interactions
 
-STEPS = 40  # of L-BFGS
+STEPS = 100  # of L-BFGS
 OTHERS = 4096  # items at most that the liked ones are ranked against, spread over the catalogue
 PENALTY = 0.1
 
@@ -26,38 +31,31 @@ def folded_users(histories: Interactions, items: Tensor, constant: int = 0) -> T
     Returns:
         (b, D); zeros, but for what is constant, for a user without history.
     """
-    bounds = histories.offsets.tolist()
-    rows = [
-        folded_user(items, histories.items[first:last], constant)
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True)
-    ]
-    return torch.stack(rows) if rows else items.new_zeros(0, items.shape[1])
+    bounds, table = histories.offsets.tolist(), items.double().cpu().numpy()
+    liked = histories.items.cpu().numpy()
+    rows = np.ones((histories.n_users, items.shape[1]))
+    for row, first, last in zip(rows, bounds[:-1], bounds[1:], strict=True):
+        row[: len(row) - constant] = folded_user(table, liked[first:last], constant)
+    return torch.from_numpy(rows).to(items)
 
 
-def folded_user(items: Tensor, liked: Tensor, constant: int) -> Tensor:
-    """One row of `folded_users`: (D,)."""
+def folded_user(items: NDArray[Any], liked: NDArray[Any], constant: int) -> NDArray[Any]:
+    """What is not constant of one row of `folded_users`: (D - constant,)."""
     free = items.shape[1] - constant
-    fixed = items.new_ones(constant, dtype=torch.float64)
-    if not len(liked):
-        return torch.cat([fixed.new_zeros(free), fixed]).to(items.dtype)
-    others = torch.ones(len(items), dtype=torch.bool, device=items.device)
-    others[liked] = False
-    rest = others.nonzero()[:, 0]
-    rest = rest[:: max(1, -(-len(rest) // OTHERS))]
-    good, bad = items[liked].double(), items[rest].double()
-    u = fixed.new_zeros(free).requires_grad_()
+    rest = np.setdiff1d(np.arange(len(items)), liked)
+    if not len(liked) or not len(rest):
+        return np.zeros(free)
+    rest = rest[:: -(-len(rest) // OTHERS)]
+    good, bad = items[liked, :free], items[rest, :free]
+    good_bias, bad_bias = items[liked, free:].sum(1), items[rest, free:].sum(1)
     # Items' lengths are the system's own: the penalty is in their mean square.
-    scale = bad[:, :free].square().sum(1).mean()
-    optimizer = torch.optim.LBFGS([u], max_iter=STEPS, line_search_fn="strong_wolfe")
+    penalty = PENALTY * np.square(bad).sum(1).mean()
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        whole = torch.cat([u, fixed])
-        value = F.softplus((bad @ whole)[None] - (good @ whole)[:, None]).mean()
-        value = value + PENALTY / 2 * scale * u.square().sum()
-        value.backward()
-        return value
+    def loss(u: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+        behind = (bad @ u + bad_bias)[None] - (good @ u + good_bias)[:, None]
+        slopes = expit(behind) / behind.size
+        value = np.logaddexp(0, behind).mean() + penalty / 2 * u @ u
+        return float(value), slopes.sum(0) @ bad - slopes.sum(1) @ good + penalty * u
 
-    with torch.enable_grad():
-        optimizer.step(loss)
-    return torch.cat([u.detach(), fixed]).to(items.dtype)
+    return minimize(loss, np.zeros(free), jac=True, method="L-BFGS-B",
+                    options={"maxiter": STEPS}).x  # fmt: skip
