@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ClosedForm(System):
-    """A system that is solved rather than trained; subclasses give `solve` and `folded`.
+    """A system that is solved rather than trained; subclasses give `solve` and `folding`.
 
     What a user is to it is a history: one is as good as another, fitted on or not.
 
@@ -54,7 +54,7 @@ class ClosedForm(System):
         return Fit([row], 1)
 
     def scorer(self) -> Scorer:
-        return self.folded(self.catalogue.train)
+        return self.folding()(self.catalogue.train)
 
     def state(self) -> dict[str, Tensor]:
         return self.fitted

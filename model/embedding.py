@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -108,17 +108,20 @@ class EmbeddingSystem(nn.Module, System):
         return InnerProduct(*self.embeddings())
 
     @torch.no_grad()
-    def folded(self, histories: Interactions) -> Scorer:
+    def folding(self) -> Callable[[Interactions], Scorer]:
         items = self.embeddings()[1]
-        return InnerProduct(self.fold_in(histories, items), items)
+        users_of = self.fold_in(items[: self.n_items])
 
-    def fold_in(self, histories: Interactions, items: Tensor) -> Tensor:
-        """Embeddings (b, D) of new users; b histories over the items (I, D).
+        @torch.no_grad()
+        def scorer(histories: Interactions) -> Scorer:
+            # Items that came after fitting have no part in what a user is.
+            return InnerProduct(users_of(histories.of_first(self.n_items)), items)
 
-        Items that came after fitting take no part.
-        """
-        known = histories.of_first(self.n_items)
-        return folded_users(known, items[: self.n_items], self.constant_users)
+        return scorer
+
+    def fold_in(self, items: Tensor) -> Callable[[Interactions], Tensor]:
+        """From histories of b new users, over the fitted items (I, D), to embeddings (b, D)."""
+        return lambda histories: folded_users(histories, items, self.constant_users)
 
     @torch.no_grad()
     def terms(self) -> dict[str, Tensor]:

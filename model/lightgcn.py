@@ -1,6 +1,6 @@
 """LightGCN, and the one place where late fusion differs from it: `fuse`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -56,30 +56,32 @@ class LightGCN(EmbeddingSystem):
         """Content into the collaborative items (I, d); LightGCN alone has none."""
         return Embeddings(users, items)
 
-    def fold_in(self, histories: Interactions, items: Tensor) -> Tensor:
+    def fold_in(self, items: Tensor) -> Callable[[Interactions], Tensor]:
         r"""By propagation: \sum_{k=1}^K a_k of eq. 4 over a new user's edges, E^(0)_u = 0.
 
         The user is one more node of the graph; what the others are is not changed by that. Without
         propagation, by the ranking loss.
         """
         if len(self.layer_weights) < 2:
-            return super().fold_in(histories, items)
-        known = histories.of_first(self.n_items)
-        sums = product(known.offsets, known.items, self._weights(known), self._messages())
-        return self.fuse(sums, self.collaborative()[1]).users
+            return super().fold_in(items)
+        messages = self._messages()
+        return lambda h: product(h.offsets, h.items, self._weights(h), messages)
 
     @torch.no_grad()
-    def carriers(self, history: Tensor, item: int) -> Tensor | None:
+    def carriers(self) -> Callable[[Tensor, int], Tensor] | None:
         """By way of the user's neighbours; what is left of the score is the user's own E^(0)."""
         if len(self.layer_weights) < 2:
             return None
-        known = history < self.n_items
-        one = Interactions.of(torch.zeros_like(history[known]), history[known], 1, self.n_items)
-        sent = self._weights(one)[:, None] * self._messages()[one.items]
-        users = self.fuse(sent, self.collaborative()[1]).users
-        sums = users.new_zeros(self.n_items)
-        sums[one.items] = users @ self.embeddings()[1][item]
-        return torch.where(known, sums[history.clamp(max=self.n_items - 1)], 0.0)
+        messages, items = self._messages(), self.embeddings()[1]
+
+        def carried(history: Tensor, item: int) -> Tensor:
+            known = history < self.n_items
+            one = Interactions.of(torch.zeros_like(history[known]), history[known], 1, self.n_items)
+            sums = messages.new_zeros(self.n_items)
+            sums[one.items] = self._weights(one) * (messages[one.items] @ items[item])
+            return torch.where(known, sums[history.clamp(max=self.n_items - 1)], 0.0)
+
+        return carried
 
     def _weights(self, histories: Interactions) -> Tensor:
         """(e,) the entries of R̂ that new users' edges have; items keep their degrees."""
@@ -89,12 +91,17 @@ class LightGCN(EmbeddingSystem):
         return (to_users * item_degrees[histories.items] ** -train.item_exponent).float()
 
     def _messages(self) -> Tensor:
-        r"""(I, d) \sum_{k=1}^K a_k E_i^(k-1): what an item sends its users in all layers."""
+        r"""(I, D) \sum_{k=1}^K a_k E_i^(k-1): what an item sends its users in all layers.
+
+        In the space of the users' embeddings, which is the items' by a linear map, if any.
+        """
         weights = self.layer_weights[1:]
         users, items = self.user_embedding, self.item_embedding
         if len(weights) == 1:
-            return scaled(users, items, weights[0])[1]
-        return propagate(self.graph, users, items, weights)[1]
+            sent = scaled(users, items, weights[0])[1]
+        else:
+            sent = propagate(self.graph, users, items, weights)[1]
+        return self.fuse(sent, items).users.detach()
 
     def isolated(self, table: Tensor) -> Tensor:
         """What propagation makes of E^(0) (n, d) of nodes without edges."""

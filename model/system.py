@@ -130,12 +130,16 @@ class System(ABC):
         """Take over what `state` returned; `constants` too, where they are given."""
 
     @abstractmethod
-    def folded(self, histories: Interactions) -> Scorer:
+    def folding(self) -> Callable[[Interactions], Scorer]:
         """As `scorer`, of users that came after fitting, by what they liked; nothing is refitted.
 
-        Args:
-            histories: of those users, over the items of `scorer`; on the system's device.
+        A function from histories of such users, over the items of `scorer` and on the system's
+        device, to their scorer. What all of them share is computed here.
         """
+
+    def folded(self, histories: Interactions) -> Scorer:
+        """The scorer of users that came after fitting, at once."""
+        return self.folding()(histories)
 
     def with_items(self, content: Sequence[Modality]) -> Self:
         """This system with m more items, which it knows by their content alone.
@@ -158,14 +162,11 @@ class System(ABC):
         """
         return None
 
-    def carriers(self, history: Tensor, item: int) -> Tensor | None:
-        """What each item of a user's history adds to the score of `item`.
+    def carriers(self) -> Callable[[Tensor, int], Tensor] | None:
+        """What each item of a user's history adds to the score of another item.
 
-        Args:
-            history: (n,) int64, what the user liked.
-
-        Returns:
-            (n,), or None if the score does not come from there.
+        A function from the history (n,) int64 and that item to (n,); None if the scores do not come
+        from there.
         """
         return None
 

@@ -23,6 +23,13 @@ from model.interactions import Interactions
 from model.system import System, Unsupported
 from model.systems import SYSTEMS, options_class
 
+
+def carried_by(model: System, history: Tensor, item: int) -> Tensor:
+    carriers = model.carriers()
+    assert carriers is not None
+    return carriers(history, item)
+
+
 TAKERS = [name for name in SYSTEMS if options_class(name).content]
 OTHERS = [name for name in SYSTEMS if name not in TAKERS]
 
@@ -347,8 +354,7 @@ def test_lightgcn_propagates_to_a_new_user(layers: int, exponents: tuple[float, 
     assert torch.allclose(got, expected, atol=1e-5)
     # What each liked item adds is all there is.
     item = int(expected.argmax())
-    carried = model.carriers(torch.tensor(liked), item)
-    assert carried is not None
+    carried = carried_by(model, torch.tensor(liked), item)
     assert float(carried.sum()) == pytest.approx(float(expected[item]), abs=1e-5)
 
 
@@ -383,8 +389,7 @@ def test_ials_solves_for_a_new_user() -> None:
     expected = h @ torch.linalg.solve(a, h[liked].sum(0))
     got = model.folded(Interactions.of(torch.zeros(3), liked, 1, I))(torch.tensor([0]))[0]
     assert torch.allclose(got.double(), expected, atol=1e-5)
-    carried = model.carriers(liked, 7)
-    assert carried is not None
+    carried = carried_by(model, liked, 7)
     assert float(carried.sum()) == pytest.approx(float(expected[7]), abs=1e-5)
 
 
@@ -395,8 +400,8 @@ def test_what_liked_items_add_is_the_score(name: str) -> None:
     for user in (0, 5):
         history, row = train.items[train.users == user], scores(model)[user]
         for item in (1, 8, 17):
-            carried = model.carriers(history, item)
-            assert carried is not None and len(carried) == len(history)
+            carried = carried_by(model, history, item)
+            assert len(carried) == len(history)
             assert float(carried.sum()) == pytest.approx(float(row[item]), abs=1e-5)
 
 

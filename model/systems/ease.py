@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -67,18 +67,25 @@ class Ease(ClosedForm):
         inverse.div_(-diagonal).fill_diagonal_(0)
         return {"weights": inverse.float(), "diagonal": diagonal}
 
-    def folded(self, histories: Interactions) -> Scorer:
+    def folding(self) -> Callable[[Interactions], Scorer]:
         weights = self.fitted["weights"]  # (I, I + m)
-        known = histories.of_first(self.n_items)
-        values = self._values(known)
 
-        def scores(users: Tensor) -> Tensor:
-            offsets, entries = known.entries(users)
-            return product(offsets, known.items[entries], values[entries], weights)
+        def scorer(histories: Interactions) -> Scorer:
+            known = histories.of_first(self.n_items)
+            values = self._values(known)
 
-        return scores
+            def scores(users: Tensor) -> Tensor:
+                offsets, entries = known.entries(users)
+                return product(offsets, known.items[entries], values[entries], weights)
 
-    def carriers(self, history: Tensor, item: int) -> Tensor:
+            return scores
+
+        return scorer
+
+    def carriers(self) -> Callable[[Tensor, int], Tensor]:
+        return self._carried
+
+    def _carried(self, history: Tensor, item: int) -> Tensor:
         known = history < self.n_items
         one = Interactions.of(torch.zeros_like(history[known]), history[known], 1, self.n_items)
         sums = self.fitted["weights"].new_zeros(self.n_items)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,7 +94,10 @@ class Ials(ClosedForm):
     def scorer(self) -> Scorer:
         return InnerProduct(*self.embeddings())
 
-    def folded(self, histories: Interactions) -> Scorer:
+    def folding(self) -> Callable[[Interactions], Scorer]:
+        return self._folded
+
+    def _folded(self, histories: Interactions) -> Scorer:
         """New users as an iteration solves for them, to the end, while the items stay."""
         known, items = histories.of_first(self.n_items), self.fitted["items"]
         start = items.new_zeros(known.n_users, items.shape[1])
@@ -102,7 +106,10 @@ class Ials(ClosedForm):
         users = solved(pattern_of(known), start, items, penalty, weight, steps=FOLDING)
         return InnerProduct(users, items)
 
-    def carriers(self, history: Tensor, item: int) -> Tensor:
+    def carriers(self) -> Callable[[Tensor, int], Tensor]:
+        return self._carried
+
+    def _carried(self, history: Tensor, item: int) -> Tensor:
         r"""h_i A_u^-1 h_j of every j, by which s_ui is a sum over them (Hu et al., section 5)."""
         items, n = self.fitted["items"].double(), len(history)
         liked, identity = items[history], torch.eye(items.shape[1]).to(items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,15 +65,25 @@ class ItemKnn(ClosedForm):
             "similarities": torch.from_numpy(nearby.data),
         }
 
-    def folded(self, histories: Interactions) -> Scorer:
-        s, x = self._similarities(), matrix_of(histories.of_first(self.n_items))
-        return lambda users: torch.from_numpy((x[users.cpu().numpy()] @ s).toarray()).to(
-            users.device
-        )
+    def folding(self) -> Callable[[Interactions], Scorer]:
+        s = self._similarities()
 
-    def carriers(self, history: Tensor, item: int) -> Tensor:
-        column = self._similarities()[:, item].toarray()[:, 0]
-        return torch.from_numpy(column).to(history.device)[history]
+        def scorer(histories: Interactions) -> Scorer:
+            x = matrix_of(histories.of_first(self.n_items))
+            return lambda users: torch.from_numpy((x[users.cpu().numpy()] @ s).toarray()).to(
+                users.device
+            )
+
+        return scorer
+
+    def carriers(self) -> Callable[[Tensor, int], Tensor]:
+        columns = self._similarities().tocsc()
+
+        def carried(history: Tensor, item: int) -> Tensor:
+            column = columns[:, item].toarray()[:, 0]
+            return torch.from_numpy(column).to(history.device)[history]
+
+        return carried
 
     def _similarities(self) -> sparse.csr_matrix:
         """S (I, I), a row an item with its nearest."""

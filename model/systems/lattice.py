@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -121,18 +121,23 @@ class Lattice(EmbeddingSystem):
         ).sum(0)
         return weighed, row_sums.clamp(min=SMALLEST_ROW_SUM).rsqrt()[:, None]
 
-    def fold_in(self, histories: Interactions, items: Tensor) -> Tensor:
+    def fold_in(self, items: Tensor) -> Callable[[Interactions], Tensor]:
         """By propagation: the mean over layers of a new user's (D^-1 (A_ui + I))^k E, E_u = 0."""
         if not self.options.layers:
-            return super().fold_in(histories, items)
-        known = histories.of_first(self.n_items)
-        scale = 1 / (known.degrees() + 1).float()
-        u = self.user_embedding.new_zeros(known.n_users, self.user_embedding.shape[1])
-        users = [u]
-        for _, i in self._layers()[:-1]:
-            u = product(known.offsets, known.items, scale[known.users], i) + scale[:, None] * u
-            users.append(u)
-        return torch.stack(users).mean(0)
+            return super().fold_in(items)
+        layers = self._layers()[:-1]
+
+        def users_of(histories: Interactions) -> Tensor:
+            scale = 1 / (histories.degrees() + 1).float()
+            u = layers[0][0].new_zeros(histories.n_users, layers[0][0].shape[1])
+            users = [u]
+            for _, i in layers:
+                sums = product(histories.offsets, histories.items, scale[histories.users], i)
+                u = sums + scale[:, None] * u
+                users.append(u)
+            return torch.stack(users).mean(0)
+
+        return users_of
 
     def item_terms(self) -> dict[str, Tensor]:
         terms = {COLLABORATION: self._collaborative()[1]}

@@ -1,6 +1,6 @@
 """MMGCN (Wei et al., 2019): a graph network a modality, averaged."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -78,14 +78,19 @@ class Mmgcn(EmbeddingSystem):
         items = torch.stack([i for _, i in outputs])
         return Embeddings(users, (items * self.counted).sum(0) / self.counted.sum(0))
 
-    def fold_in(self, histories: Interactions, items: Tensor) -> Tensor:
+    def fold_in(self, items: Tensor) -> Callable[[Interactions], Tensor]:
         """By every network's own layers: a new user has no preference and no id, but neighbours."""
         if not len(self.networks):
-            return super().fold_in(histories, items)
-        known = histories.of_first(self.n_items)
-        means = known.degrees().clamp(min=1).reciprocal()[known.users]
-        outputs = [n.fold_in(self.user_id, self.item_id, known, means) for n in self.networks]
-        return torch.stack(outputs).mean(0)
+            return super().fold_in(items)
+        layers = [network.layers(self.user_id, self.item_id) for network in self.networks]
+
+        def users_of(histories: Interactions) -> Tensor:
+            means = histories.degrees().clamp(min=1).reciprocal()[histories.users]
+            pairs = zip(self.networks, layers, strict=True)
+            outputs = [n.fold_in([i for _, i in known], histories, means) for n, known in pairs]
+            return torch.stack(outputs).mean(0)
+
+        return users_of
 
     def item_terms(self) -> dict[str, Tensor]:
         if not len(self.networks):
@@ -150,9 +155,9 @@ class _Network(nn.Module):
             nn.init.xavier_normal_(layer.weight)
 
     def forward(self, user_id: Tensor, item_id: Tensor) -> tuple[Tensor, Tensor]:
-        return self._layers(user_id, item_id)[-1]
+        return self.layers(user_id, item_id)[-1]
 
-    def _layers(self, user_id: Tensor, item_id: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def layers(self, user_id: Tensor, item_id: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Users and items before every layer, and after the last."""
         users = F.normalize(self.preference)
         items = l2norm(self.reduce(self.features))
@@ -165,14 +170,16 @@ class _Network(nn.Module):
             found.append((users, items))
         return found
 
-    def fold_in(
-        self, user_id: Tensor, item_id: Tensor, histories: Interactions, means: Tensor
-    ) -> Tensor:
-        """(b, d) of new users; `means` (e,) are 1 over the length of each entry's history."""
+    def fold_in(self, items: Sequence[Tensor], histories: Interactions, means: Tensor) -> Tensor:
+        """(b, d) of new users.
+
+        Args:
+            items: before every layer.
+            means: (e,) 1 over the length of each entry's history.
+        """
         users = self.preference.new_zeros(histories.n_users, self.preference.shape[1])
-        layers = zip(self.w, self.l, self.g, self._layers(user_id, item_id), strict=False)
-        for w, l, g, (_, items) in layers:  # noqa: E741 (the paper's names)
-            h = F.leaky_relu(product(histories.offsets, histories.items, means, w(items)))
+        for w, l, g, x in zip(self.w, self.l, self.g, items, strict=False):  # noqa: E741
+            h = F.leaky_relu(product(histories.offsets, histories.items, means, w(x)))
             users = _combine(g, h, F.leaky_relu(l(users)))
         return users
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,6 @@ class Popularity(ClosedForm):
         counts = torch.bincount(self.catalogue.train.items, minlength=self.n_items)
         return {"counts": counts.float()}
 
-    def folded(self, histories: Interactions) -> Scorer:
+    def folding(self) -> Callable[[Interactions], Scorer]:
         counts = self.fitted["counts"]
-        return lambda users: counts.repeat(len(users), 1)
+        return lambda histories: lambda users: counts.repeat(len(users), 1)

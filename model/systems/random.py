@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,8 +40,8 @@ class Random(ClosedForm):
     def scorer(self) -> Scorer:
         return self._scorer(0)
 
-    def folded(self, histories: Interactions) -> Scorer:
-        return self._scorer(self.n_users)
+    def folding(self) -> Callable[[Interactions], Scorer]:
+        return lambda histories: self._scorer(self.n_users)
 
     def _scorer(self, first: int) -> Scorer:
         """Of users first, first + 1, ..."""

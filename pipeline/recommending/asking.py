@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -79,6 +79,18 @@ class Askers:
         with torch.inference_mode():
             return self.system.scorer()
 
+    @cached_property
+    def folding(self) -> Callable[[Interactions], Scorer]:
+        """From new users' histories to their scorer."""
+        with torch.inference_mode():
+            return self.system.folding()
+
+    @cached_property
+    def carriers(self) -> Callable[[Tensor, int], Tensor] | None:
+        """`System.carriers`, of all users."""
+        with torch.inference_mode():
+            return self.system.carriers()
+
     def blocks(
         self, users: Tensor | None, k: int, hide: str, allowed: Tensor | None
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -108,7 +120,7 @@ class Askers:
         histories = Interactions.of(torch.zeros_like(liked), liked, 1, n_items)
         seen = None if self.histories.seen(hide) is None else histories
         with torch.inference_mode():
-            scorer = self.system.folded(histories)
+            scorer = self.folding(histories)
         return Asker(scorer, first, seen, histories.items, self.index)
 
 

@@ -189,8 +189,9 @@ class Recommender:
         """
         asker, row = self._asker(user, liked, "nothing"), self.items.row(item)
         score = float(asker.scores(torch.tensor([row], device=self.device))[0])
-        carried, named = self.system.carriers(asker.history, row), []
-        if carried is not None:
+        named: list[Recommendation] = []
+        if self._askers.carriers is not None:
+            carried = self._askers.carriers(asker.history, row)
             order = carried.sort(descending=True, stable=True).indices[:most].tolist()
             named = [self._one(int(asker.history[n]), float(carried[n])) for n in order]
         return Explanation(self._one(row, score), asker.parts(row, self._terms), tuple(named))

@@ -80,9 +80,11 @@ def by_model(system: System, n_items: int) -> Scorer:
         unit = l2norm(embeddings[1])
         return InnerProduct(unit, unit)
 
+    fold = system.folding()
+
     def alone(items: Tensor) -> Tensor:
         rows = torch.arange(len(items), device=items.device)
-        return system.folded(Interactions.of(rows, items, len(items), n_items))(rows)
+        return fold(Interactions.of(rows, items, len(items), n_items))(rows)
 
     return alone
 
