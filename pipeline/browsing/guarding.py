@@ -47,6 +47,9 @@ def _check() -> None:
     foreign = origin is not None and origin != request.host_url.rstrip("/")
     if (site not in ("same-origin", "none") and not followed) or foreign:
         abort(403, "this page is not asked by other pages")
+    typed = request.mimetype != "multipart/form-data"
+    if typed and (request.content_length or 0) > TYPED:
+        abort(413)
     wanted = re.fullmatch(r"bytes=(\d{1,15})-(\d{0,15})", request.headers.get("Range", ""))
     if wanted:
         start = int(wanted[1])

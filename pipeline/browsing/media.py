@@ -84,6 +84,12 @@ class Media:
         read = {n: Manifest(p, self.item_ids) for n, p in there.items() if p.is_file()}
         return {name: manifest for name, manifest in read.items() if not manifest.ready_made}
 
+    @cached_property
+    def pictured(self) -> bool:
+        """Whether the catalogue has pictures at all."""
+        images = self.manifests.get("image")
+        return images is not None and bool((images.rows >= 0).any())
+
     def texts(self, item: int) -> dict[str, str]:
         """Modality → an item's text."""
         return {name: one.source for name, one in self._held(item).items() if takes_text(name)}

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from flask import Blueprint, Flask, Response, abort, render_template, request, send_file, url_for
 from jinja2 import StrictUndefined
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError, SecurityError
 
 from encoders.media import MediaError
 from pipeline.browsing import landing
@@ -117,8 +117,9 @@ def to(asked: Asked, view: str, **changes: Any) -> str:
 
 def page(template: str, asked: Asked, **values: Any) -> str:
     """A template with what all of them need."""
-    labels = Browser.here().models.labels
-    return render_template(f"{template}.html", asked=asked, labels=labels, **values)
+    browser = Browser.here()
+    shared = {"labels": browser.models.labels, "pictured": browser.media.pictured}
+    return render_template(f"{template}.html", asked=asked, **shared, **values)
 
 
 @views.get("/")
@@ -294,6 +295,8 @@ def _refused(error: InputError) -> tuple[str, int]:
 
 
 def _failed(error: HTTPException) -> tuple[str, int]:
+    if isinstance(error, SecurityError):  # of the name that this machine was asked by
+        return "this page is asked as 127.0.0.1 or localhost alone", 400
     said = error.description or ""
     if isinstance(error, InternalServerError):
         said = "something went wrong; the terminal says what"
