@@ -20,7 +20,6 @@ from pipeline.common.files import InputError
 from pipeline.common.params import load
 
 
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.browse", description="A page to look at a trained model."
@@ -34,7 +33,7 @@ def main() -> None:
     # torch and what answers: not for the worker processes, which run this module's top again.
     from pipeline.browsing.media import Media
     from pipeline.browsing.models import Models
-    from pipeline.browsing.serving import serving
+    from pipeline.browsing.server import serving
 
     models = Models(params)
     logging.getLogger("waitress").setLevel(logging.ERROR)

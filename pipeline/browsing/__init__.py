@@ -1,1 +1,1 @@
-"""The page that `pipeline.browse` serves: users, items and new items, and what systems make of them."""
+"""The page that `pipeline.browse` serves."""

@@ -44,8 +44,7 @@ class Models:
         self.labels |= {name: name for name in kept}
         if not self.labels:
             raise InputError(
-                f"{paths.MODEL}: there is no trained model yet, and no study; "
-                "run `dvc repro train`"
+                f"{paths.MODEL}: there is no trained model yet, and no study; run `dvc repro train`"
             )
 
     def __getitem__(self, key: str) -> Recommender:
