@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
@@ -32,7 +33,7 @@ from small import USERS
 from tiny_encoders import TINY
 
 from pipeline import browse
-from pipeline.browsing import guarding, landing, media
+from pipeline.browsing import guarding, landing, media, server
 from pipeline.browsing.media import Media
 from pipeline.browsing.models import TRAINED, Models
 from pipeline.browsing.server import create_app, serving
@@ -77,11 +78,11 @@ def client(models: Models, held: Media) -> FlaskClient:
 @pytest.fixture(scope="module")
 def url(models: Models, held: Media) -> Iterator[str]:
     """Of a real server."""
-    server = serving(models, held, 0)
-    thread = threading.Thread(target=server.run, daemon=True)
+    real = serving(models, held, 0)
+    thread = threading.Thread(target=real.run, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.effective_port}"
-    server.close()
+    yield f"http://127.0.0.1:{real.effective_port}"
+    real.close()
 
 
 def shelves(page: str) -> dict[str, list[tuple[str, bool]]]:
@@ -431,6 +432,35 @@ def test_without_a_trained_model_the_study_is_asked(here: Path) -> None:
             Path("cells").rename(".cache/cells")
     finally:
         moved.rename(paths.MODEL)
+
+
+def test_the_form_counts_and_not_the_address_that_it_was_filled_in_at(
+    client: FlaskClient,
+) -> None:
+    form = {"modality": "text", "text": "x", "user": USER_IDS[5], "left": "frozen", "right": ""}
+    answer = client.post("/new?user=u00&left=none&right=ease", data=form)
+    assert f"for user {USER_IDS[5]}" in answer.text and "cannot take" not in answer.text
+
+
+def test_the_command_says_where_the_page_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+    ran: list[str] = []
+
+    def fake(*asked: object) -> SimpleNamespace:
+        real = serving(*asked)
+        real.close()
+        return SimpleNamespace(effective_port=real.effective_port, run=lambda: ran.append("ran"))
+
+    monkeypatch.setattr(server, "serving", fake)
+    monkeypatch.setattr(browse.webbrowser, "open", opened.append)
+    monkeypatch.setattr("sys.argv", ["browse", "--port", "0"])
+    browse.main()
+    monkeypatch.setattr("sys.argv", ["browse", "--port", "0", "--open"])
+    browse.main()
+    said = re.findall(r"http://127\.0\.0\.1:\d+/", capsys.readouterr().out)
+    assert ran == ["ran", "ran"] and len(said) == 2 and opened == said[1:]
 
 
 def test_a_port_that_is_taken_is_said(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

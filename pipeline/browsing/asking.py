@@ -61,7 +61,8 @@ class Browser:
 
     def asked(self) -> Asked:
         """What the address, or the form, says. InputError if it cannot be."""
-        given, first = request.values, next(iter(self.models.labels))
+        given = request.form if request.method == "POST" else request.args
+        first = next(iter(self.models.labels))
         right = given.get("right", self.models.other)
         k = given.get("k", str(LISTED))
         if not k.isdecimal() or len(k) > 4 or not 1 <= int(k) <= MOST:

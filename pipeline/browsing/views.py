@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, abort, render_template, request, send_file, url_for
@@ -102,20 +103,13 @@ def item() -> str:
     if len(has) < 2:
         del ways["content"]
     with browser.models.lock:
-        near = [
-            browser.shelves(r := browser.models[key]).ranked(
-                f"Near by {described(r.description)}",
-                lambda r=r: r.similar(item_id, NEAR),  # type: ignore[misc]
-            )
-            for key in asked.keys
-        ]
-        near += [
-            browser.shelves().ranked(
-                name,
-                lambda by=by: any_.similar(item_id, NEAR, by),  # type: ignore[misc]
-            )
-            for by, name in ways.items()
-        ]
+        near = []
+        for key in asked.keys:
+            r = browser.models[key]
+            name = f"Near by {described(r.description)}"
+            near.append(browser.shelves(r).ranked(name, partial(r.similar, item_id, NEAR)))
+        for by, name in ways.items():
+            near.append(browser.shelves().ranked(name, partial(any_.similar, item_id, NEAR, by)))
     splits = browser.models.workspace.splits
     liked = {name: int((split.items == row).sum()) for name, split in splits.items()}
     return page(
