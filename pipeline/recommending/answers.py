@@ -23,13 +23,17 @@ class Explanation:
         parts: `collaboration`, the modalities and what else the item is made of → their terms,
             which sum to the score; empty where it is no such sum.
         liked: what the user liked that carries most of the score, and how much of it each; empty
-            where the system cannot tell. What they leave of the score is other liked items'
-            and, of systems that have one, the user's own embedding.
+            where the system cannot tell.
     """
 
     item: Recommendation
     parts: dict[str, float]
     liked: tuple[Recommendation, ...]
+
+    @property
+    def rest(self) -> float:
+        """What `liked` leaves of the score: other liked items, and the user's own embedding."""
+        return self.item.score - sum(one.score for one in self.liked)
 
     @property
     def shares(self) -> dict[str, float]:

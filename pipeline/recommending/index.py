@@ -65,6 +65,16 @@ class Index:
         _, lists = means.assign(rows)
         return cls(items, torch.from_numpy(means.centroids), torch.from_numpy(lists).int())
 
+    @classmethod
+    def of(cls, items: Tensor, path: Path | None) -> Index:
+        """What lies at `path`, if anything does; else built, and saved there if it is named."""
+        if path is not None and path.exists():
+            return cls.load(path, items)
+        index = cls.build(items)
+        if path is not None:
+            index.save(path)
+        return index
+
     def search(
         self,
         users: Tensor,

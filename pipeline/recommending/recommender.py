@@ -248,16 +248,9 @@ class Recommender:
         """
         if (embeddings := self.system.embeddings()) is None:
             raise InputError(f"{self.description['system']} has no embeddings to index")
-        items, file = embeddings[1].cpu(), None if path is None else Path(path)
-        if file is not None and file.exists():
-            index = Index.load(file, items)
-        else:
-            index = Index.build(items)
-            if file is not None:
-                index.save(file)
         found = copy.copy(self)
         found.__dict__.pop("_askers", None)
-        found.index = index
+        found.index = Index.of(embeddings[1].cpu(), None if path is None else Path(path))
         return found
 
     # How.
