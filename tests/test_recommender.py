@@ -391,3 +391,45 @@ def test_an_index_finds_what_an_exact_search_does(shop: Recommender, tmp_path: P
         assert ids(quick.recommend(liked=liked)) == ids(shop.recommend(liked=liked))
     with pytest.raises(InputError, match="of other items than the model's"):
         shop.with_items([NewItem("n", {"text": np.ones(6)})]).indexed(file)
+
+
+def test_a_model_of_a_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a tag had, out of DVC's cache, while the workspace has another model."""
+    from dvc.repo import Repo
+
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", *arguments], check=True)
+
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "test")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.org")
+    monkeypatch.chdir(tmp_path)
+    write_workspace(tmp_path)
+    Path("data/prepared/features").mkdir()
+    Path("data/prepared/features/modalities.json").write_text("[]")
+    Path("data/prepared/manifests").mkdir()
+    texts = pa.table({"item_id": ["i03"], "source": ["Whales  sing"], "sha256": [""]})
+    pq.write_table(texts, "data/prepared/manifests/text.parquet")
+    items = pq.read_table("data/prepared/items.parquet")
+    pq.write_table(items.drop_columns("title"), "data/prepared/items.parquet")
+    write_params(tmp_path, fusion="frozen")
+    train.main()
+    before = dict(Recommender.open().recommend_each(k=6))
+    git("init", "-q", "-b", "main")
+    with Repo.init(".") as repo:
+        repo.add(["data"])
+        git("add", "--all")
+        git("commit", "-q", "-m", "frozen")
+        git("tag", "first")
+    write_params(tmp_path, fusion="popularity")
+    train.main()
+    old, new = Recommender.open("first"), Recommender.open()
+    assert (old.description["system"], new.description["system"]) == ("frozen", "popularity")
+    assert dict(old.recommend_each(k=6)) == before != dict(new.recommend_each(k=6))
+    assert [old.title(item) for item in ("i03", "i04")] == ["Whales sing", "i04"]
+    grown = old.with_items([NewItem("new", {"text": np.ones(6)})])
+    assert "new" in ids(grown.recommend("u01", ITEMS + 1))
+    with pytest.raises(
+        InputError, match="third: no experiment, commit, branch or tag is called so"
+    ):
+        Recommender.open("third")
