@@ -29,9 +29,9 @@ class Workspace:
 
         Of a file, the columns that matter count, and neither its metadata nor its layout.
         """
-        result = {name: _sha256(pq.read_table(paths.split_path(name))) for name in paths.SPLITS}
+        result = {name: tables_sha256(self.split(name)) for name in paths.SPLITS}
         result["size"] = f"{self.n_users} x {len(self.item_ids)}"
-        result["content"] = _sha256(
+        result["content"] = tables_sha256(
             pa.table({"item_id": self.item_ids}),
             pa.table({"modality": list(all_embeddings())}),
             *(pq.read_table(files.embeddings) for files in all_embeddings().values()),
@@ -57,6 +57,20 @@ class Workspace:
             if pq.read_metadata(files.embeddings).num_rows
         ]
 
+    def split(self, name: str) -> pa.Table:
+        """The interactions of one of `paths.SPLITS`, codes `user` and `item`."""
+        return pq.read_table(paths.split_path(name))
+
+    def interactions(self, name: str) -> Interactions:
+        """As `split`."""
+        import torch
+
+        from model.interactions import Interactions
+
+        table = self.split(name)
+        users, items = (torch.from_numpy(table[c].to_numpy().copy()) for c in ("user", "item"))
+        return Interactions.of(users, items, self.n_users, len(self.item_ids))
+
     @cached_property
     def dataset(self) -> Dataset:
         """On the CPU. A modality that no item has is left out."""
@@ -66,19 +80,9 @@ class Workspace:
         found = (
             _read_modality(name, files.embeddings, rows) for name, files in all_embeddings().items()
         )
-        splits = {name: _read_split(name, self.n_users, len(rows)) for name in paths.SPLITS}
-        catalogue = Catalogue(splits["train"], [m for m in found if m is not None])
-        return Dataset(catalogue, splits["validation"], splits["test"])
-
-
-def _read_split(name: str, n_users: int, n_items: int) -> Interactions:
-    import torch
-
-    from model.interactions import Interactions
-
-    table = pq.read_table(paths.split_path(name))
-    users, items = (torch.from_numpy(table[c].to_numpy().copy()) for c in ("user", "item"))
-    return Interactions.of(users, items, n_users, n_items)
+        train, validation, test = (self.interactions(name) for name in paths.SPLITS)
+        catalogue = Catalogue(train, [m for m in found if m is not None])
+        return Dataset(catalogue, validation, test)
 
 
 def _read_modality(name: str, path: Path, rows: Mapping[str, int]) -> Modality | None:
@@ -102,7 +106,7 @@ def _read_modality(name: str, path: Path, rows: Mapping[str, int]) -> Modality |
     return Modality(name, vectors, present)
 
 
-def _sha256(*tables: pa.Table) -> str:
+def tables_sha256(*tables: pa.Table) -> str:
     """Of names, types and values of every column, in one chunk each."""
     result = hashlib.sha256()
     for table in tables:
