@@ -49,7 +49,16 @@ class LateFusion(LightGCN):
         """Collaborative items (I, d) and modalities m_j, each (I, d), to one item table (I, d)."""
         counted = self.projection.counted  # (n, I, 1)
         e, weighed = self.weigh(items, content, counted)
-        return self.aggregate([e, *weighed], torch.cat([torch.ones_like(counted[:1]), counted]))
+        return self.aggregate([e, *weighed], torch.cat([self.shown()[None], counted]))
+
+    def shown(self) -> Tensor:
+        """(I, 1), 1. where e takes part: while training, not in a share of items with content."""
+        counted, share = self.projection.counted, self.config.train.id_dropout
+        ones = torch.ones_like(counted[0])
+        if not (share and self.training):
+            return ones
+        kept = torch.rand_like(ones) >= share
+        return torch.where(counted.amax(0) > 0, kept.float(), ones)
 
     def weigh(
         self, e: Tensor, content: Sequence[Tensor], counted: Tensor

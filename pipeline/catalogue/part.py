@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from pipeline.catalogue.workspace import Workspace, tables_sha256
 from pipeline.common import paths
 
 if TYPE_CHECKING:
-    from model.dataset import Dataset, Modality
+    from model.dataset import Dataset
 
 Mask = NDArray[np.bool_]
 Codes = NDArray[np.int64]
@@ -63,26 +63,20 @@ class Part(Workspace):
 
     @cached_property
     def dataset(self) -> Dataset:
+        import torch
+
         from model.dataset import Catalogue, Dataset
 
         train, validation, test = (self.interactions(name) for name in paths.SPLITS)
-        kept = rows(self.whole.dataset.catalogue.modalities, self.items)
-        return Dataset(Catalogue(train, kept), validation, test)
+        kept = torch.from_numpy(self.items)
+        content = [m.of(kept) for m in self.whole.dataset.catalogue.modalities]
+        content = [m for m in content if m.present.any()]
+        return Dataset(Catalogue(train, content), validation, test)
 
 
 def places(kept: Mask) -> Codes:
     """(n,) the new number of each that stays."""
     return np.cumsum(kept) - 1
-
-
-def rows(content: Iterable[Modality], chosen: Mask) -> list[Modality]:
-    """The modalities of some items (I,)."""
-    import torch
-
-    from model.dataset import Modality
-
-    index = torch.from_numpy(chosen)
-    return [Modality(m.name, m.vectors[index], m.present[index]) for m in content]
 
 
 def drawn(candidates: Mask, share: float, seed: int) -> Mask:

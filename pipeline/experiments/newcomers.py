@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.catalogue.part import Mask, Part, drawn, rows
+from pipeline.catalogue.part import Mask, Part, drawn
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import paths
 from pipeline.common.params import Params
@@ -72,9 +72,12 @@ class HeldOut:
 
     def content(self) -> list[Modality]:
         """Of the new items, the modalities that some other item has."""
+        import torch
+
+        new = torch.from_numpy(self.items)
         known = {m.name for m in self.without_items.dataset.catalogue.modalities}
         modalities = self.workspace.dataset.catalogue.modalities
-        return rows([m for m in modalities if m.name in known], self.items)
+        return [m.of(new) for m in modalities if m.name in known]
 
     def items_last(self) -> Dataset:
         """The whole dataset, its new items after the others, as `System.with_items` has them."""
