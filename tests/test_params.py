@@ -60,6 +60,7 @@ BOUNDS = {
     "train.regularization": NOT_NEGATIVE,
     "train.temperature": POSITIVE,
     "train.negatives": AT_LEAST_1,
+    "train.id_dropout": ([0, 0.99], [-SMALL, nextafter(0.99, 1), nan]),
     "train.patience": AT_LEAST_1,
     "train.user_exponent": NOT_NEGATIVE,
     "train.item_exponent": NOT_NEGATIVE,
