@@ -59,9 +59,9 @@ class LightGCN(EmbeddingSystem):
     def fold_in(self, histories: Interactions, items: Tensor) -> Tensor:
         r"""By propagation: \sum_{k=1}^K a_k of eq. 4 over a new user's edges, E^(0)_u = 0.
 
-        The user is one more node of the graph; what the others are is not changed by that. Solving
-        for E^(0)_u too, by the ranking loss, gains nothing that could be measured. Without
-        propagation, by the ranking loss alone.
+        The user is one more node of the graph; what the others are is not changed by that. Without
+        propagation, by the ranking loss, which in its place would gain little and explain nothing
+        (benchmarks/RESULTS.md).
         """
         if len(self.layer_weights) < 2:
             return super().fold_in(histories, items)
