@@ -93,6 +93,7 @@ def lightgcn(shape: Shape, dimension: int) -> Config[SystemOptions]:
         "train.dimension": dimension, "train.epochs": 500, "train.batch_size": shape.batch_size,
         "train.learning_rate": 1e-3, "train.regularization": 1e-4, "train.loss": "bpr",
         "train.negatives": 1, "train.reject_positives": True, "train.patience": 20,
+        "train.cold_items": "trained",
         "train.layer_weights": (), "train.user_exponent": 0.5, "train.item_exponent": 0.5,
     }  # fmt: skip
     return Config.of(options_class("none")(), values)

@@ -17,6 +17,7 @@ PROJECTIONS = ("fixed", "learned")
 PROTOCOLS = ("validated", "published")
 LOSSES = ("bpr", "softmax")
 MISSING = ("skip", "zero", "mean")
+COLD_ITEMS = ("trained", "new")
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Train(Declared):
     temperature: Annotated[float, Positive]
     negatives: Annotated[int, Range(1)]
     reject_positives: bool
+    cold_items: Annotated[str, OneOf(COLD_ITEMS)]
+    id_dropout: Annotated[float, Range(0, 0.99)]
     patience: Annotated[int, Range(1)]
     missing: Annotated[str, OneOf(MISSING)]
     layer_weights: tuple[Annotated[float, Range(0)], ...]
@@ -101,6 +104,7 @@ SELECTING = frozenset({"protocol", "train.patience"})
 FITTING = SELECTING | {
     "seed",
     "train.batch_size",
+    "train.cold_items",
     "train.dimension",
     "train.epochs",
     "train.loss",
@@ -124,7 +128,7 @@ LIGHTGCN = FITTING | {
 PROJECTED = frozenset({f"train.content.{f.name}" for f in fields(Content)} | {"train.missing"})
 """What the projection of modalities reads, besides whether it is learned."""
 
-LATE_FUSION = LIGHTGCN | PROJECTED | {"aggregate", "projection"}
+LATE_FUSION = LIGHTGCN | PROJECTED | {"aggregate", "projection", "train.id_dropout"}
 """What LF-MMLGCN reads."""
 
 Unread = tuple[tuple[str, Any, frozenset[str]], ...]

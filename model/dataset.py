@@ -25,6 +25,10 @@ class Modality:
     vectors: Tensor
     present: Tensor
 
+    def of(self, items: Tensor) -> Modality:
+        """That of some items, by number (n,) or as a mask (I,)."""
+        return Modality(self.name, self.vectors[items], self.present[items])
+
     def filled(self, missing: str) -> Tensor:
         """(I, w); under `missing: mean`, absent rows hold the mean of the present ones.
 

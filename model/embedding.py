@@ -72,6 +72,11 @@ class EmbeddingSystem(nn.Module, System):
         System.__init__(self, catalogue, config)
         self.means = means_of(catalogue.modalities)
         self.added: dict[str, Tensor] = {}  # terms (m, D) of items that came after fitting
+        self.cold: tuple[Tensor, list[Modality]] | None = None  # items that count as such, content
+        if self.means and config.train.cold_items == "new":
+            rows = (torch.bincount(catalogue.train.items, minlength=self.n_items) == 0).nonzero()
+            content = [m.of(rows[:, 0]) for m in catalogue.modalities]
+            self.cold = rows[:, 0], completed(content, self.means, config.train.missing)
 
     @abstractmethod
     def forward(self) -> Embeddings:
@@ -100,6 +105,9 @@ class EmbeddingSystem(nn.Module, System):
         self.eval()
         made = self()
         items = made.items.detach()
+        if self.cold is not None:
+            terms = torch.stack(list(self.new_terms(self.cold[1]).values()))
+            items = items.index_copy(0, self.cold[0].to(items.device), terms.sum(0))
         if self.added:
             items = torch.cat([items, torch.stack(list(self.added.values())).sum(0)])
         return made.users.detach(), items
@@ -131,6 +139,9 @@ class EmbeddingSystem(nn.Module, System):
             whole = torch.stack(list(own.values())).sum(0)
             scale = self.embeddings()[1].norm(dim=1, keepdim=True) / whole.norm(dim=1, keepdim=True)
             own = {name: scale * term for name, term in own.items()}
+        if self.cold is not None:
+            rows, cold = self.cold[0], self.new_terms(self.cold[1])
+            own = {n: term.index_copy(0, rows.to(term.device), cold[n]) for n, term in own.items()}
         return {
             name: torch.cat([term, self.added[name]]) if self.added else term
             for name, term in own.items()

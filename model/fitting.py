@@ -48,6 +48,7 @@ class Fitter:
             self.settings.batch_size,
             self.settings.negatives,
             reject_positives=config.protocol != "published" and self.settings.reject_positives,
+            seen_only=self.settings.cold_items == "new",
         )
         device = train.items.device
         self.generator = torch.Generator(device).manual_seed(run.seed)
@@ -156,7 +157,7 @@ class Fitter:
             return sampled_softmax(scores, self.settings.temperature)
         return bpr(scores)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _validate(self, epoch: int) -> Row:
         """Validation loss and metrics; nothing where there are no validation interactions."""
         if not len(self.validation):

@@ -49,7 +49,16 @@ class LateFusion(LightGCN):
         """Collaborative items (I, d) and modalities m_j, each (I, d), to one item table (I, d)."""
         counted = self.projection.counted  # (n, I, 1)
         e, weighed = self.weigh(items, content, counted)
-        return self.aggregate([e, *weighed], torch.cat([torch.ones_like(counted[:1]), counted]))
+        return self.aggregate([e, *weighed], torch.cat([self.shown()[None], counted]))
+
+    def shown(self) -> Tensor:
+        """(I, 1), 1. where e takes part: while training, not in a share of items with content."""
+        counted, share = self.projection.counted, self.config.train.id_dropout
+        ones = torch.ones_like(counted[0])
+        if not (share and self.training):
+            return ones
+        kept = torch.rand_like(ones) >= share
+        return torch.where(counted.amax(0) > 0, kept.float(), ones)
 
     def weigh(
         self, e: Tensor, content: Sequence[Tensor], counted: Tensor
@@ -68,7 +77,11 @@ class LateFusion(LightGCN):
         return self.split(e, torch.ones_like(counted[0]), self.projection(), counted)
 
     def new_terms(self, content: Sequence[Modality]) -> dict[str, Tensor]:
-        """The aggregate of content alone: an item that nobody has yet lacks e, as others an m_j."""
+        """The aggregate of content alone: an item that nobody has yet lacks e, as others an m_j.
+
+        Counting an e of zeros would order new items alike, and lower: measured, nobody is ever
+        shown one. What `train.id_dropout` trains is this.
+        """
         made, counted = self.projection.of_new(content)
         return self.split(torch.zeros_like(made[0]), torch.zeros_like(counted[0]), made, counted)
 

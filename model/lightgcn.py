@@ -60,7 +60,8 @@ class LightGCN(EmbeddingSystem):
         r"""By propagation: \sum_{k=1}^K a_k of eq. 4 over a new user's edges, E^(0)_u = 0.
 
         The user is one more node of the graph; what the others are is not changed by that. Without
-        propagation, by the ranking loss.
+        propagation, by the ranking loss, which in its place would gain little and explain nothing
+        (benchmarks/RESULTS.md).
         """
         if len(self.layer_weights) < 2:
             return super().fold_in(items)

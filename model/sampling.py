@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -47,9 +47,24 @@ class NegativeSampler:
     If p_0 < p_1 < ... are the user's items, the r-th item that is none of them is r + c, where c
     counts the k with p_k - k <= r. One random rank and one binary search over all users' sorted
     (p_k - k) give every negative of a batch. A user who has everything gets any item.
+
+    Args:
+        interactions: N.
+        reject_positives: whether j is outside N_u; else it is any item.
+        seen_only: whether only items with interactions are drawn.
     """
 
-    def __init__(self, interactions: Interactions, *, reject_positives: bool = True) -> None:
+    def __init__(
+        self,
+        interactions: Interactions,
+        *,
+        reject_positives: bool = True,
+        seen_only: bool = False,
+    ) -> None:
+        self.drawn: Tensor | None = None  # (n,) the items, where these are not all
+        if seen_only:
+            self.drawn, places = interactions.items.unique(return_inverse=True)
+            interactions = replace(interactions, items=places, n_items=len(self.drawn))
         self.n_items = interactions.n_items
         self.reject_positives = reject_positives
         self.offsets = interactions.offsets
@@ -60,6 +75,10 @@ class NegativeSampler:
 
     def __call__(self, users: Tensor, generator: torch.Generator) -> Tensor:
         """Users of any shape → int64 items of that shape, one negative each."""
+        places = self._places(users, generator)
+        return places if self.drawn is None else self.drawn[places]
+
+    def _places(self, users: Tensor, generator: torch.Generator) -> Tensor:
         uniform = torch.rand(users.shape, generator=generator, device=users.device,
                              dtype=torch.float64)  # fmt: skip
         if not self.reject_positives:
@@ -75,10 +94,18 @@ class BatchSampler:
     """Cuts the training edges, in a new random order every epoch, into batches."""
 
     def __init__(
-        self, train: Interactions, batch_size: int, negatives: int, *, reject_positives: bool
+        self,
+        train: Interactions,
+        batch_size: int,
+        negatives: int,
+        *,
+        reject_positives: bool,
+        seen_only: bool = False,
     ) -> None:
         self.train, self.batch_size, self.negatives = train, batch_size, negatives
-        self.sampler = NegativeSampler(train, reject_positives=reject_positives)
+        self.sampler = NegativeSampler(
+            train, reject_positives=reject_positives, seen_only=seen_only
+        )
 
     def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
         """Every edge once; the last batch may be smaller."""

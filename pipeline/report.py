@@ -67,6 +67,7 @@ def read_inputs() -> Inputs:
         history=read_rows(paths.HISTORY),
         trained=(paths.MODEL, paths.TRAINED_USERS),
         vectors=list(_vectors(items, files)),
+        newcomers=(pq.read_table(paths.NEW_ITEMS), pq.read_table(paths.NEW_USERS)),
     )
 
 

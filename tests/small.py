@@ -23,7 +23,8 @@ from pipeline.experiments.experiment import Experiment
 USERS, ITEMS = 20, 30
 PLAIN = Train(
     dimension=8, epochs=5, batch_size=64, learning_rate=0.01, regularization=1e-4, loss="bpr",
-    temperature=0.1, negatives=1, reject_positives=True, patience=20, missing="skip",
+    temperature=0.1, negatives=1, reject_positives=True, cold_items="trained",
+    id_dropout=0.0, patience=20, missing="skip",
     layer_weights=(), user_exponent=0.5, item_exponent=0.5,
     content=Content(single_branch=False, autoencoder=0.0, contrast=0.0, temperature=0.1),
 )  # fmt: skip

@@ -223,6 +223,7 @@ def write_workspace(
     _prepared(trained, summary)
     _encoded(failures, weights)
     _trained(trained)
+    _newcomers()
 
 
 def _parameters(models: list[Model], fusion: str) -> None:
@@ -304,3 +305,25 @@ def _trained(trained: Model) -> None:
     write_rows(paths.RESULTS, trained.results(), RESULT)
     write_judged(paths.TRAINED_USERS, paths.TRAINED_LISTS, [trial])
     write_rows(paths.HISTORY, trial.cell.history, ("epoch",))
+
+
+def _newcomers() -> None:
+    """Two systems, four users with new items, and three new users."""
+    paths.NEWCOMERS.mkdir(parents=True, exist_ok=True)
+    systems = ["popularity"] * 4 + ["frozen"] * 4
+    items = {
+        "system": systems,
+        "user": pa.array([0, 1, 2, 3] * 2, pa.int32()),
+        "auc": [0.5, 0.5, 0.5, None, 0.75, 1.0, 0.5, None],
+        "ndcg@10": [None, 0.2, 0.4, 0.6, None, 0.5, 0.6, 0.7],
+        "share": [None, 0.0, 0.0, 0.0, None, 0.1, 0.2, 0.3],
+    }
+    pq.write_table(pa.table(items), paths.NEW_ITEMS)
+    users = {
+        "system": ["popularity"] * 3 + ["frozen"] * 3,
+        "user": pa.array([4, 5, 6] * 2, pa.int32()),
+        "folded": [0.3, 0.4, 0.5, 0.1, 0.2, 0.3],
+        "refitted": [0.3, 0.4, 0.5, 0.2, 0.3, 0.4],
+        "overlap": [1.0, 1.0, 1.0, 0.5, 0.6, 0.7],
+    }
+    pq.write_table(pa.table(users), paths.NEW_USERS)

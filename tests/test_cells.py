@@ -147,6 +147,7 @@ OTHER: dict[str, Any] = {
     "train.dimension": 4, "train.epochs": 4, "train.batch_size": 40, "train.learning_rate": 0.01,
     "train.regularization": 0.3, "train.loss": "softmax", "train.temperature": 0.7,
     "train.negatives": 2, "train.reject_positives": False, "train.patience": 2,
+    "train.cold_items": "new", "train.id_dropout": 0.4,
     "train.missing": "mean", "train.layer_weights": (0.5, 0.2, 0.3), "train.user_exponent": 0.3,
     "train.item_exponent": 0.4, "train.content.single_branch": True,
     "train.content.autoencoder": 0.5, "train.content.contrast": 0.5,
@@ -190,13 +191,13 @@ def own(system: str) -> list[str]:
     return [field.name for field in fields(options_class(system))]
 
 
-FIT = {"protocol", "seed", "train.batch_size", "train.dimension", "train.epochs", "train.loss",
-       "train.negatives", "train.patience", "train.reject_positives",
+FIT = {"protocol", "seed", "train.batch_size", "train.cold_items", "train.dimension",
+       "train.epochs", "train.loss", "train.negatives", "train.patience", "train.reject_positives",
        "train.temperature"}  # fmt: skip
 GRAPH = FIT | {"layers", "propagation", "train.item_exponent", "train.layer_weights",
                "train.learning_rate", "train.regularization", "train.user_exponent"}  # fmt: skip
 PROJECTED = GRAPH | {"train.missing"} | {key for key in OTHER if key.startswith("train.content.")}
-LATE = PROJECTED | {"aggregate", "projection"}
+LATE = PROJECTED | {"aggregate", "projection", "train.id_dropout"}
 READ = {
     "none": GRAPH, "frozen": LATE, "alpha": LATE, "unfrozen": LATE, "normalized": LATE,
     "equal": LATE - {"aggregate"}, "early": PROJECTED | {"aggregate"},
@@ -284,8 +285,8 @@ def test_what_is_declared_changes_the_result(here: Path, system: str) -> None:
     for key, other in others.items():
         cell = cell_of(other, Workspace())
         assert cell.path != base.path
-        # Patience counts only in longer fits.
-        if key != "train.patience" and (system, key) not in FIXED:
+        # Patience counts only in longer fits, and no item is cold here.
+        if key not in ("train.patience", "train.cold_items") and (system, key) not in FIXED:
             assert cell.path.read_bytes() != base.path.read_bytes(), key
             assert scores(cell) != scores(base) or cell.history != base.history, key
 

@@ -10,6 +10,7 @@ from test_contract import CPU, dataset
 
 from model.config import (
     AGGREGATES,
+    COLD_ITEMS,
     LIGHTGCN,
     LOSSES,
     MISSING,
@@ -32,6 +33,7 @@ AWAKE: dict[str, Any] = {"epochs": 2, "loss": "softmax", "content": CONTENT}
 NAMES = {
     "aggregate": AGGREGATES, "propagation": PROPAGATIONS, "projection": PROJECTIONS,
     "protocol": PROTOCOLS, "train.loss": LOSSES, "train.missing": MISSING,
+    "train.cold_items": COLD_ITEMS,
 }  # fmt: skip
 
 

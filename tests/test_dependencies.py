@@ -83,7 +83,7 @@ def entry_points(stage: str) -> list[str]:
         points += [f"encoders.{name}" for name in encoder_classes()]
     elif kind == "study":
         points.append(f"model.systems.{item}")
-    elif kind == "train":
+    elif kind in ("train", "newcomers"):
         points += [f"model.systems.{name}" for name in SYSTEMS]
     return points
 
@@ -115,7 +115,7 @@ def test_every_stage_depends_on_the_versions_of_libraries(stages: dict[str, set[
 
 def test_what_is_imported_at_run_time_is_in_the_closure() -> None:
     """The closure is read off the source; here is what Python says."""
-    for stage in ("sample", "prepare", "encode", "train", "study", "report"):
+    for stage in ("sample", "prepare", "encode", "train", "study", "newcomers", "report"):
         code = f"import sys, pipeline.{stage}; print(*sys.modules)"
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
@@ -138,7 +138,7 @@ def test_ready_made_features_need_no_encoder() -> None:
     assert {path for path in files if path.parts[0] != "pipeline"} == {Path("encoders/__init__.py")}
 
 
-STAGES = {"sample", "prepare", "encode", "train", "study", "report", "cache"}
+STAGES = {"sample", "prepare", "encode", "train", "study", "newcomers", "report", "cache"}
 
 
 def test_a_stage_imports_no_stage() -> None:
@@ -167,7 +167,9 @@ def test_the_packages_can_be_imported_from_any_folder(tmp_path: Path) -> None:
     assert done.stdout == "here\n", f"{done.stderr}\n`make install` installs the project too"
 
 
-@pytest.mark.parametrize("stage", ["sample", "prepare", "encode", "train", "study", "report"])
+@pytest.mark.parametrize(
+    "stage", ["sample", "prepare", "encode", "train", "study", "newcomers", "report"]
+)
 def test_a_stage_in_another_folder_says_what_to_do(stage: str, tmp_path: Path) -> None:
     arguments = {"encode": ["text"], "study": ["none"]}.get(stage, [])
     done = anywhere(tmp_path, "-m", f"pipeline.{stage}", *arguments)

@@ -26,6 +26,7 @@ AT_LEAST_0, AT_LEAST_1, AT_LEAST_4 = ([0], [-1]), ([1], [0, -1]), ([4], [3])
 SEED = ([0, 2**63 - 1], [-1, 2**63, 2**64])  # beyond, no generator takes it
 NOT_NEGATIVE, POSITIVE = ([0, 1e9], [-SMALL, nan]), ([SMALL, 1e9], [0, -1, nan])
 SHARE = ([0, 0.9], [-SMALL, nextafter(0.9, 1), nan])
+HALF = ([0, 0.5], [-SMALL, nextafter(0.5, 1), nan])
 FRACTION = ([0, 1], [-SMALL, nextafter(1, 2), nan])
 # Every number of params.yaml: values at its bounds, and the nearest ones beyond.
 BOUNDS = {
@@ -49,6 +50,9 @@ BOUNDS = {
             ("max_failures", FRACTION),
         )
     },
+    "newcomers.items": HALF,
+    "newcomers.users": HALF,
+    "newcomers.seed": SEED,
     "train.dimension": AT_LEAST_1,
     "train.epochs": AT_LEAST_1,
     "train.batch_size": AT_LEAST_1,
@@ -56,6 +60,7 @@ BOUNDS = {
     "train.regularization": NOT_NEGATIVE,
     "train.temperature": POSITIVE,
     "train.negatives": AT_LEAST_1,
+    "train.id_dropout": ([0, 0.99], [-SMALL, nextafter(0.99, 1), nan]),
     "train.patience": AT_LEAST_1,
     "train.user_exponent": NOT_NEGATIVE,
     "train.item_exponent": NOT_NEGATIVE,

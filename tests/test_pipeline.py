@@ -38,7 +38,7 @@ def test_a_second_repro_does_nothing(clone: Clone) -> None:
 # A file gets a new last line.
 ENCODE = ["encode@audio", "encode@image", "encode@text", "encode@video"]
 STUDY = ["study@frozen", "study@none"]
-FIT = ["train", *STUDY]
+FIT = ["train", *STUDY, "newcomers"]
 EVERYTHING = ["prepare", *ENCODE, *FIT, "report"]
 EDITS = {
     "pipeline/common/files.py": EVERYTHING,
@@ -67,6 +67,8 @@ EDITS = {
     "model/systems/lattice.py": FIT,
     "pipeline/train.py": ["train"],
     "pipeline/study.py": STUDY,
+    "pipeline/newcomers.py": ["newcomers"],
+    "pipeline/catalogue/part.py": ["newcomers"],
     "pipeline/reporting/table.py": ["report"],
     "pipeline/reporting/templates/report.md.j2": ["report"],
     "data/raw/small/items.csv": ["prepare"],
@@ -74,12 +76,13 @@ EDITS = {
     "tests/conftest.py": [],
     "pipeline/importers/lightgcn.py": [],
     "fusion=alpha": ["train", "report"],
-    "seed=3": ["train", "report"],
-    "layers=1": ["train", "report"],
+    "seed=3": ["train", "newcomers", "report"],
+    "layers=1": ["train", "newcomers", "report"],
     "systems.lattice.neighbors=9": [*FIT, "report"],  # they find that nothing is to be fitted
     "systems.early.dropout=0.2": [*FIT, "report"],
     "aggregate=max": [*FIT, "report"],
     "train.missing=zero": [*FIT, "report"],
+    "newcomers.items=0.2": ["newcomers", "report"],
     "study.seeds=[1,2,3]": [*STUDY, "report"],
     "study.layers=[0]": [*STUDY, "report"],
     "encode.image.encoder=clip": ["encode@image", "report"],
@@ -210,7 +213,15 @@ def test_another_system_reruns_only_train_and_report(clone: Clone) -> None:
 
 def test_force_gives_the_same_bytes(clone: Clone) -> None:
     before = (clone.folder / "dvc.lock").read_text()
-    stages = ["prepare", "encode@text", "train", "study@none", "study@frozen", "report"]
+    stages = [
+        "prepare",
+        "encode@text",
+        "train",
+        "study@none",
+        "study@frozen",
+        "newcomers",
+        "report",
+    ]
     output = clone.run(f"dvc repro --force --single-item {' '.join(stages)}")
     assert stages_run(output) == stages
     assert (clone.folder / "dvc.lock").read_text() == before

@@ -9,9 +9,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from studies import REPOSITORY, WEIGHTS, Model, model, selected, without
 
+from pipeline.common import paths
 from pipeline.common.params import load
 from pipeline.reporting import data_sections, figures
 
@@ -61,6 +63,7 @@ def test_tables_and_figures_of_a_whole_study(make: Make) -> None:
         "comparison-hit_rate", "comparison-mrr", "comparison-map", "controls", "convergence",
         "curves", "dataset", "environment", "failures", "gain-by-history", "gains", "gallery",
         "layers", "map-audio", "map-image", "map-text", "map-trained-model", "modalities",
+        "new-items", "new-users",
         "parameters", "remarks", "selection", "slices-items", "slices-users", "trained",
     }  # fmt: skip
     drawn = {p.stem: p.read_text()[5:-6] for p in (folder / "figures").iterdir()}
@@ -394,6 +397,7 @@ def test_a_page_has_every_part_in_order(make: Make) -> None:
             *(f"{system}: metrics by depth" for system in SYSTEMS),
         ],
         "Training": ["Weight α", "The epoch that validation chose"],
+        "New items and new users": ["10% of the items, held out", "Test NDCG@10 of 3 users (10%)"],
         "The trained model": ["Metrics of the trained model"],
         "What vectors hold": [],
         "How the systems work": [],
@@ -605,3 +609,39 @@ def test_a_history_without_losses_draws_none(make: Make) -> None:
 def test_the_trained_model_is_told_by_what_it_reads(fusion: str, told: str) -> None:
     params = replace(load(REPOSITORY / "params.yaml"), fusion=fusion)
     assert data_sections.trained_in_words(params) == told
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_newcomers_have_their_figures_and_a_line_each(make: Make) -> None:
+    folder = make(models())
+    items = {row["system"]: row for row in read(folder / "tables/new-items.csv")}
+    # Over those who have a value: three of four users.
+    assert float(items["frozen"]["AUC"]) == pytest.approx(0.75)
+    assert float(items["frozen"]["NDCG@10"]) == pytest.approx(0.6)
+    assert float(items["frozen"]["new in the first 10"]) == pytest.approx(0.2)
+    assert items["popularity"]["AUC low"] == items["popularity"]["AUC high"] == "0.5"
+    users = {row["system"]: row for row in read(folder / "tables/new-users.csv")}
+    assert float(users["frozen"]["difference"]) == pytest.approx(-0.1)
+    assert float(users["frozen"]["shared of the first 10"]) == pytest.approx(0.6)
+    assert float(users["popularity"]["difference"]) == 0
+    text = (folder / "report.md").read_text()
+    low = number(items["frozen"]["AUC low"])
+    assert f"New items: `frozen` orders them best, AUC 0.7500 [{low}, 1.0000]" in text
+    assert "loses against a fit on everybody with `frozen`; the lists share 60% at least" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_without_newcomers_there_is_no_section(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    import studies
+
+    written = studies._newcomers
+
+    def emptied() -> None:
+        written()
+        for path in (paths.NEW_ITEMS, paths.NEW_USERS):
+            pq.write_table(pq.read_table(path).slice(0, 0), path)
+
+    monkeypatch.setattr(studies, "_newcomers", emptied)
+    folder = make(models())
+    assert "New items" not in (folder / "report.md").read_text()
+    assert not {"new-items", "new-users"} & names(folder, "tables")

@@ -50,3 +50,14 @@ def test_a_user_with_one_free_item_always_gets_it() -> None:
     everything = Interactions.of(torch.ones(15), torch.arange(15), 3, 15)
     drawn = NegativeSampler(everything)(torch.ones(900).long(), torch.Generator().manual_seed(1))
     assert set(drawn.tolist()) == set(range(15))
+
+
+def test_of_items_with_interactions_alone() -> None:
+    train = Interactions.of(torch.tensor([0, 0, 1, 1]), torch.tensor([1, 3, 3, 5]), 3, 8)
+    for user, others in ((0, {5}), (1, {1}), (2, {1, 3, 5})):
+        drawn = NegativeSampler(train, seen_only=True)(
+            torch.full((3000,), user), torch.Generator().manual_seed(0)
+        )
+        assert set(drawn.tolist()) == others
+        shares = torch.bincount(drawn, minlength=8)[list(others)] / len(drawn)
+        torch.testing.assert_close(shares, torch.ones(len(others)) / len(others), atol=0.04, rtol=0)

@@ -33,7 +33,7 @@ class Equal(LateFusion):
         counted = self.projection.counted  # (n, I, 1)
         n = counted.sum(0)
         total = sum(c * m for c, m in zip(counted, content, strict=True))
-        return items + (n > 0) * 0.5 * (total / n.clamp(min=1) - items)
+        return items + (n > 0) * (1 - 0.5 * self.shown()) * (total / n.clamp(min=1) - items)
 
     def split(
         self, e: Tensor, has: Tensor, content: Sequence[Tensor], counted: Tensor

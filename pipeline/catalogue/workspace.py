@@ -40,7 +40,7 @@ class Workspace:
 
         Of a file, the columns that matter count, and neither its metadata nor its layout.
         """
-        content = _sha256(
+        content = tables_sha256(
             pa.table({"item_id": self.item_ids}),
             pa.table({"modality": list(self.embeddings)}),
             *(pq.read_table(self.source(path)) for path in self.embeddings.values()),
@@ -50,8 +50,7 @@ class Workspace:
     @cached_property
     def interaction_hashes(self) -> dict[str, str]:
         """Those of the splits, and the `size` of the catalogue."""
-        splits = {name: self.source(paths.split_path(name)) for name in paths.SPLITS}
-        hashes = {name: _sha256(pq.read_table(file)) for name, file in splits.items()}
+        hashes = {name: tables_sha256(self.split(name)) for name in paths.SPLITS}
         return hashes | {"size": f"{self.n_users} x {len(self.item_ids)}"}
 
     @cached_property
@@ -83,10 +82,14 @@ class Workspace:
             if pq.read_metadata(self.source(path)).num_rows
         ]
 
+    def split(self, name: str) -> pa.Table:
+        """The interactions of one of `paths.SPLITS`, codes `user` and `item`."""
+        return pq.read_table(self.source(paths.split_path(name)))
+
     @cached_property
     def splits(self) -> dict[str, Interactions]:
         """By name, on the CPU."""
-        return {name: self._split(name) for name in paths.SPLITS}
+        return {name: self._interactions(self.split(name)) for name in paths.SPLITS}
 
     @cached_property
     def content(self) -> list[Modality]:
@@ -106,12 +109,11 @@ class Workspace:
         catalogue = Catalogue(self.splits["train"], self.content)
         return Dataset(catalogue, self.splits["validation"], self.splits["test"])
 
-    def _split(self, name: str) -> Interactions:
+    def _interactions(self, table: pa.Table) -> Interactions:
         import torch
 
         from model.interactions import Interactions
 
-        table = pq.read_table(self.source(paths.split_path(name)))
         users, items = (torch.from_numpy(table[c].to_numpy().copy()) for c in ("user", "item"))
         return Interactions.of(users, items, self.n_users, len(self.item_ids))
 
@@ -139,7 +141,7 @@ def _read_modality(
     return Modality(name, vectors, present)
 
 
-def _sha256(*tables: pa.Table) -> str:
+def tables_sha256(*tables: pa.Table) -> str:
     """Of names, types and values of every column, in one chunk each."""
     result = hashlib.sha256()
     for table in tables:

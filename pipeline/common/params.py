@@ -86,6 +86,16 @@ class Study:
 
 
 @dataclass(frozen=True)
+class Newcomers:
+    """What is held out of fitting, to come afterwards."""
+
+    systems: list[Annotated[str, OneOf(SYSTEMS)]]
+    items: Annotated[float, Range(0, 0.5)]
+    users: Annotated[float, Range(0, 0.5)]
+    seed: Annotated[int, SEED]
+
+
+@dataclass(frozen=True)
 class Params:
     """The whole of params.yaml; field names are its keys."""
 
@@ -105,6 +115,7 @@ class Params:
     train: Train
     systems: dict[str, SystemOptions]
     study: Study
+    newcomers: Newcomers = Newcomers(["popularity"], 0, 0, 0)
 
     def shared(self) -> dict[str, Any]:
         """Dotted key → value of what several systems read."""

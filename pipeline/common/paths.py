@@ -27,6 +27,9 @@ RESULTS = MODELS / "results.csv"
 TRAINED_USERS = MODELS / "users.parquet"
 TRAINED_LISTS = MODELS / "lists.parquet"
 STUDY = Path("data/study")
+NEWCOMERS = Path("data/newcomers")
+NEW_ITEMS = NEWCOMERS / "items.parquet"
+NEW_USERS = NEWCOMERS / "users.parquet"
 TIMES = Path("data/times")  # in no lock: other machines have others
 
 REPORTS = Path("reports")

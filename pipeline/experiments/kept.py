@@ -14,6 +14,7 @@ from pipeline.common.params import load
 from pipeline.encoding.vectors import VectorCache, cache_path, width_of
 from pipeline.experiments.cells import cell_path, fit_path
 from pipeline.experiments.experiment import Experiment, controls_asked, grid_of
+from pipeline.experiments.newcomers import HeldOut
 
 log = logging.getLogger("cache")
 
@@ -35,7 +36,7 @@ def used_vectors() -> dict[Path, list[str]]:
 
 
 def used_models() -> set[Path]:
-    """Cells that params.yaml asks for, by `train` and by the studies, and the states of their fits.
+    """Cells that params.yaml asks for, by all stages that fit, and the states of their fits.
 
     Without prepared data there are none.
     """
@@ -51,7 +52,9 @@ def used_models() -> set[Path]:
         for control in (None, *controls_asked(params, system, workspace))
         for cell in grid_of(params, system)
     }
-    prints = [Experiment.of(params, *each).fingerprint(workspace) for each in asked]
+    pairs = [(Experiment.of(params, *each), workspace) for each in asked]
+    pairs += HeldOut(workspace, params).experiments()
+    prints = [experiment.fingerprint(given) for experiment, given in pairs]
     return {path for print_ in prints for path in (cell_path(print_), fit_path(print_))}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.common.params import Params
@@ -49,6 +50,7 @@ class Inputs:
         history: its history, a row an epoch.
         trained: the file of the trained model, and that of its users' values.
         vectors: what is drawn as maps: each modality's, and the trained model's items.
+        newcomers: what became of users with held-out items, and of held-out users.
     """
 
     params: Params
@@ -64,6 +66,7 @@ class Inputs:
     history: list[Row]
     trained: tuple[Path, Path]
     vectors: list[Vectors]
+    newcomers: tuple[pa.Table, pa.Table]
 
     def reads_content(self, system: str) -> bool:
         """Whether `system` reads the items' modalities, and some item has one."""

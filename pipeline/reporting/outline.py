@@ -7,6 +7,7 @@ from pipeline.reporting.contrasts import Evidence
 from pipeline.reporting.data_sections import data, drawn, parameters, trained
 from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.judgements import Judgements
+from pipeline.reporting.newcomers import newcomers
 from pipeline.reporting.questions import Questions
 from pipeline.reporting.scores import Scores
 from pipeline.reporting.sections import Report, Section
@@ -31,6 +32,7 @@ def build(inputs: Inputs) -> Report:
     sections = [
         found(inputs, evidence, questions, alpha, files),
         *of_study,
+        *(section for section in [newcomers(inputs, files)] if section),
         trained(inputs, files),
         *drawn(inputs, files),
         data(inputs, files),
