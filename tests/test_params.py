@@ -126,6 +126,7 @@ CHOICES = {
         for modality in ("text", "image", "audio", "video")
     },
     "train.loss": ["bpr", "softmax"],
+    "train.cold_items": ["trained", "new"],
     "train.missing": ["skip", "zero", "mean"],
     f"{SYSTEMS}.lattice.rebuild": ["step", "epoch"],
     f"{SYSTEMS}.itemknn.similarity": ["cosine", "bm25"],
@@ -271,7 +272,8 @@ def test_what_is_not_read() -> None:
     params = load(REPOSITORY / "params.yaml")
     assert params.unread("frozen") == ["train.content.temperature", "train.temperature"]
     assert params.unread("none") == [
-        "aggregate", "projection", "train.content", "train.missing", "train.temperature",
+        "aggregate", "projection", "train.content", "train.id_dropout", "train.missing",
+        "train.temperature",
     ]  # fmt: skip
     assert "systems.itemknn.k1" in params.unread("itemknn")
     assert "systems.itemknn.shrinkage" not in params.unread("itemknn")
