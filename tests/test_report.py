@@ -626,7 +626,7 @@ def test_newcomers_have_their_figures_and_a_line_each(make: Make) -> None:
     assert float(users["popularity"]["difference"]) == 0
     text = (folder / "report.md").read_text()
     low = number(items["frozen"]["AUC low"])
-    assert f"New items: `frozen` orders them best, AUC 0.7500 [{low}, 1.0000]" in text
+    assert f"New items: `frozen` has the highest AUC, 0.7500 [{low}, 1.0000]" in text
     assert "loses against a fit on everybody with `frozen`; the lists share 60% at least" in text
 
 

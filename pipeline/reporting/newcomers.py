@@ -81,7 +81,7 @@ def _of_items(table: Table) -> list[str]:
     shown = table.text(area)
     above = [row[0] for row in known if row[1].low > 0.5]
     return [
-        f"New items: `{system}` orders them best, AUC {shown}; "
+        f"New items: `{system}` has the highest AUC, {shown}; "
         + (
             f"above chance: {', '.join(f'`{s}`' for s in above)}."
             if above
@@ -98,7 +98,7 @@ def _of_users(table: Table) -> list[str]:
         + (
             f"folding in loses against a fit on everybody with {', '.join(f'`{s}`' for s in worse)}"
             if worse
-            else "with no system does folding in lose against a fit on everybody"
+            else "with no system do these users show a loss against a fit on everybody"
         )
         + f"; the lists share {shared:.0%} at least (`{system}`)."
     ]
