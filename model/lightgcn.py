@@ -9,6 +9,7 @@ from torch import Tensor
 from model.config import Config
 from model.dataset import Catalogue
 from model.embedding import Embeddings, EmbeddingSystem, split_table, xavier_table
+from model.folding import folded_users
 from model.graph import normalized_graph
 from model.interactions import Interactions
 from model.objective import SquaredNorm
@@ -57,17 +58,17 @@ class LightGCN(EmbeddingSystem):
         return Embeddings(users, items)
 
     def fold_in(self, histories: Interactions, items: Tensor) -> Tensor:
-        r"""By propagation: \sum_{k=1}^K a_k of eq. 4 over a new user's edges, E^(0)_u = 0.
+        r"""By propagation, \sum_{k=1}^K a_k of eq. 4 over their edges, then by the ranking loss.
 
-        The user is one more node of the graph; what the others are is not changed by that. Without
-        propagation, by the ranking loss, which in its place would gain little and explain nothing
-        (benchmarks/RESULTS.md).
+        The user is one more node of the graph; what the others are is not changed by that. The
+        loss gives what E^(0)_u would add (measured in benchmarks/RESULTS.md).
         """
         if len(self.layer_weights) < 2:
             return super().fold_in(histories, items)
         known = histories.of_first(self.n_items)
         sums = product(known.offsets, known.items, self._weights(known), self._messages())
-        return self.fuse(sums, self.collaborative()[1]).users
+        users = self.fuse(sums, self.collaborative()[1]).users
+        return folded_users(histories, items, start=users)
 
     @torch.no_grad()
     def carriers(self, history: Tensor, item: int) -> Tensor | None:
