@@ -9,6 +9,7 @@ from torch import Tensor
 from model.config import Config
 from model.dataset import Catalogue
 from model.embedding import Embeddings, EmbeddingSystem, split_table, xavier_table
+from model.folding import folded_users
 from model.graph import normalized_graph
 from model.interactions import Interactions
 from model.objective import SquaredNorm
@@ -57,16 +58,21 @@ class LightGCN(EmbeddingSystem):
         return Embeddings(users, items)
 
     def fold_in(self, items: Tensor) -> Callable[[Interactions], Tensor]:
-        r"""By propagation: \sum_{k=1}^K a_k of eq. 4 over a new user's edges, E^(0)_u = 0.
+        r"""By propagation, \sum_{k=1}^K a_k of eq. 4 over their edges, then by the ranking loss.
 
-        The user is one more node of the graph; what the others are is not changed by that. Without
-        propagation, by the ranking loss, which in its place would gain little and explain nothing
-        (benchmarks/RESULTS.md).
+        The user is one more node of the graph; what the others are is not changed by that. The
+        loss gives what E^(0)_u would add (measured in benchmarks/RESULTS.md).
         """
         if len(self.layer_weights) < 2:
             return super().fold_in(items)
         messages = self._messages()
-        return lambda h: product(h.offsets, h.items, self._weights(h), messages)
+
+        def users_of(histories: Interactions) -> Tensor:
+            weights = self._weights(histories)
+            sent = product(histories.offsets, histories.items, weights, messages)
+            return folded_users(histories, items, start=sent)
+
+        return users_of
 
     @torch.no_grad()
     def carriers(self) -> Callable[[Tensor, int], Tensor] | None:
