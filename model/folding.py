@@ -36,6 +36,12 @@ def folded_users(histories: Interactions, items: Tensor, constant: int = 0) -> T
 
 def folded_user(items: Tensor, liked: Tensor, constant: int) -> Tensor:
     """One row of `folded_users`: (D,)."""
+    with torch.inference_mode(False), torch.enable_grad():
+        return _minimised(items, liked, constant)
+
+
+def _minimised(items: Tensor, liked: Tensor, constant: int) -> Tensor:
+    """The same, outside of a caller's inference mode, in which nothing has a gradient."""
     free = items.shape[1] - constant
     fixed = items.new_ones(constant, dtype=torch.float64)
     if not len(liked):
@@ -58,6 +64,5 @@ def folded_user(items: Tensor, liked: Tensor, constant: int) -> Tensor:
         value.backward()
         return value
 
-    with torch.enable_grad():
-        optimizer.step(loss)
+    optimizer.step(loss)
     return torch.cat([u.detach(), fixed]).to(items.dtype)

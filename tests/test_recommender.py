@@ -256,6 +256,24 @@ def test_similar_items(by: str, shop: Recommender) -> None:
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
+def test_somebody_new(
+    name: str, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every system folds in, within a caller's inference mode too; order and repeats of likes do
+    not count."""
+    monkeypatch.chdir(trained[name])
+    shop = Recommender.open()
+    liked = ["i03", "i07", "i11"]
+    picks = shop.recommend(liked=liked, k=ITEMS)
+    assert len(picks) == ITEMS - 3 and not set(ids(picks)) & set(liked)
+    assert shop.recommend(liked=["i11", "i07", "i03", "i07"], k=ITEMS) == picks
+    told = shop.why(None, picks[0].item_id, liked=liked)
+    assert told.item.score == pytest.approx(picks[0].score, rel=1e-5, abs=1e-6)
+    with torch.inference_mode():
+        assert Recommender.open().why(None, picks[0].item_id, liked=liked) == told
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_new_items(name: str, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained[name])
     shop = Recommender.open()
