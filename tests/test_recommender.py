@@ -256,9 +256,7 @@ def test_similar_items(by: str, shop: Recommender) -> None:
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_somebody_new(
-    name: str, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_somebody_new(name: str, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Every system folds in, within a caller's inference mode too; order and repeats of likes do
     not count."""
     monkeypatch.chdir(trained[name])
@@ -340,6 +338,54 @@ def test_a_model_of_other_interactions_is_refused(
     Path("data/models/recommender.safetensors").unlink()
     with pytest.raises(InputError, match="there is no trained model yet; run `dvc repro train`"):
         Recommender.open()
+
+
+@pytest.mark.parametrize(("name", "reads"), [("frozen", True), ("vbpr", True), ("none", False)])
+def test_a_model_of_other_content_is_refused(
+    name: str, reads: bool, trained: dict[str, Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """It would score items by what they no longer hold; one that reads no content may be asked."""
+    folder = tmp_path / "copy"
+    shutil.copytree(trained[name], folder)
+    monkeypatch.chdir(folder)
+    path = Path("data/embeddings/text.parquet")
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(1, table.schema.field(1), table["embedding"][::-1]), path)
+    if not reads:
+        assert Recommender.open().recommend("u03")
+        return
+    with pytest.raises(InputError, match="was trained on another content than there is now"):
+        Recommender.open()
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x05\0\0\0\0\0\0\0hello", 500, -9, "no metadata"])
+def test_a_damaged_model_is_refused(raw: Any, shop: Recommender, tmp_path: Path) -> None:
+    from safetensors.torch import save
+
+    from pipeline.recommending.stored import export
+
+    export(shop, tmp_path / "mine")
+    file = tmp_path / "mine/models/recommender.safetensors"
+    whole = file.read_bytes() if isinstance(raw, int) else b""
+    bare = save({"users": torch.zeros(1)})
+    file.write_bytes(whole[:raw] if whole else bare if isinstance(raw, str) else raw)
+    with pytest.raises(InputError, match="not readable as a trained model"):
+        Recommender.open(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("file", ["prepared/users", "prepared/train", "embeddings/text"])
+def test_a_damaged_folder_is_refused(file: str, shop: Recommender, tmp_path: Path) -> None:
+    from pipeline.recommending.stored import export
+
+    export(shop, tmp_path / "mine")
+    path = tmp_path / f"mine/{file}.parquet"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(InputError, match="absent or damaged: .*; make it again"):
+        Recommender.open(tmp_path / "mine")
+    path.unlink()
+    with pytest.raises(InputError, match=f"absent or damaged: .*{file}"):
+        Recommender.open(tmp_path / "mine")
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:

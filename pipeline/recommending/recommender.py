@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -75,8 +76,14 @@ class Recommender:
         source = source_of(name)
         description, tensors = read_model(source)
         workspace = Workspace(source)
-        system = fitted_system(workspace, description, tensors, where)
-        return cls.of(workspace, description, system, where)
+        try:
+            system = fitted_system(workspace, description, tensors, where)
+            return cls.of(workspace, description, system, where)
+        except (FileNotFoundError, pa.ArrowException) as error:
+            raise InputError(
+                f"{name}: a file beside its model is absent or damaged: {error}; make it again "
+                "(`dvc repro`), or export the model anew"
+            ) from error
 
     @classmethod
     def of(
