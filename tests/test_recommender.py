@@ -196,11 +196,42 @@ def test_allowed_and_blocked(shop: Recommender) -> None:
          r"of 6 finite numbers is needed; its shape is \(3,\)"),
         (lambda s: s.with_items([NewItem("n", {"text": np.full(6, np.nan)})]), r"6 finite numbers"),
         (lambda s: s.with_items([NewItem("n", {"text": "words"})]), r"text: .* are ready-made"),
+        *((lambda s, v=v: s.with_items([NewItem("n", {"text": v})]),
+           r"item 'n': text: a vector of 6 finite numbers is needed")
+          for v in (b"abc", ["a"] * 6, {}, None, np.ones(6) * 1j, [1e300] * 6,
+                    torch.ones(6, requires_grad=True))),
+        *((lambda s, i=i: s.with_items([NewItem(i, {"text": np.ones(6)})]),
+           r"an id is a text that shows something, without control")
+          for i in (5, "", " \u200b", "a\x1b[31m", "\ud800")),
+        (lambda s: s.with_items([NewItem("i01 ", {"text": np.ones(6)})]), r"there already"),
+        (lambda s: s.with_items([NewItem(" n", {"text": np.ones(6)}),
+                                 NewItem("n", {"text": np.ones(6)})]), r"'n' is there already"),
+        (lambda s: s.recommend("\ud800"), r"user '\\ud800' is not there"),
+        (lambda s: Recommender.open(device="tpu"), r"device: 'tpu' is not valid; valid: auto, cpu"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(ask: Any, message: str, shop: Recommender) -> None:
     with pytest.raises(InputError, match=message):
         ask(shop)
+
+
+def test_what_is_given_may_be_any_kind_of_number_or_iterable(shop: Recommender) -> None:
+    assert shop.recommend("u02", np.int64(3)) == shop.recommend("u02", 3)
+    vectors = (np.arange(6, dtype=np.float16), torch.arange(6), list(range(6)))
+    more = shop.with_items(NewItem(f"n{n} ", {"text": v}) for n, v in enumerate(vectors))
+    scores = more.score("u02", ["n0", "n1", "n2"])
+    assert scores == pytest.approx([scores[0]] * 3, abs=1e-6) and scores[0] != 0
+
+
+def test_a_path_is_no_text(shop: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its words would be encoded in place of what the file says."""
+
+    class Encoder:
+        takes_text = True
+
+    monkeypatch.setattr(shop.encoders, "_encoder", lambda *_: Encoder())
+    with pytest.raises(InputError, match="item 'n': text: it is taken as str, not a path"):
+        shop.with_items([NewItem("n", {"text": Path("words.txt")})])
 
 
 def test_ids_are_read_as_catalogues_are(shop: Recommender) -> None:

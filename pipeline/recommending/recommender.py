@@ -213,7 +213,7 @@ class Recommender:
 
     # What comes along.
 
-    def with_items(self, items: Sequence[NewItem]) -> Self:
+    def with_items(self, items: Iterable[NewItem]) -> Self:
         """This recommender with items that came after training, known by their content alone.
 
         They take part in everything: recommended beside the others, compared, explained. What the
@@ -223,6 +223,7 @@ class Recommender:
             InputError: the system does not read content; an id is there already; a content cannot
                 be read, or is of a modality that there is not.
         """
+        items = list(items)
         if not items:
             return self
         ids = self.items.with_more([item.item_id for item in items])
