@@ -104,9 +104,10 @@ def split(
             for of_part in zip(*each, strict=True)
         ]
         return mixed, None
-    with torch.enable_grad():
-        leaves: list[Tensor] = [part.detach().requires_grad_() for part in parts]
-        slopes = torch.autograd.grad(aggregate(leaves, present).sum(), leaves)
+    with torch.inference_mode(False), torch.enable_grad():
+        # Clones, since what was made in inference mode takes no part in gradients.
+        leaves: list[Tensor] = [part.detach().clone().requires_grad_() for part in parts]
+        slopes = torch.autograd.grad(aggregate(leaves, present.clone()).sum(), leaves)
     factors = present.sum(0).clamp(min=1) if aggregate is product else 1
     return [x.detach() * slope / factors for x, slope in zip(leaves, slopes, strict=True)], None
 

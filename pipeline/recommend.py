@@ -58,6 +58,16 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         raise InputError(f"one of {', '.join(wanted)} is needed; see --help")
     if chosen.to is not None and not (chosen.users or chosen.all):
         raise InputError("--to takes the lists of users: name some, or --all")
+    lists = chosen.similar is None and chosen.export is None
+    unread = {
+        "--why": chosen.why and (chosen.to is not None or not lists),
+        "--by": chosen.by != parser.get_default("by") and chosen.similar is None,
+        "--hide": chosen.hide != parser.get_default("hide") and not lists,
+        "--allow": chosen.allow is not None and not lists,
+        "--block": bool(chosen.block) and not lists,
+    }
+    if ignored := [name for name, given in unread.items() if given]:
+        raise InputError(f"{', '.join(ignored)} would change nothing here; see --help")
     return chosen
 
 

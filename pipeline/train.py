@@ -43,6 +43,7 @@ def main() -> None:
     if (embeddings := model.embeddings()) is not None:
         tensors |= dict(zip(("users", "items"), embeddings, strict=True))
     summary = json.loads(paths.SUMMARY.read_text())
+    reads_content = experiment.config.options.content
     description = {
         **{name: summary[name] for name in ("dataset", "split", "ratings", "k_core")},
         "system": experiment.system,
@@ -51,7 +52,7 @@ def main() -> None:
         "modalities": [m.name for m in experiment.dataset(workspace).catalogue.modalities],
         "parameters": experiment.config.record(),
         "best_epoch": cell.best_epoch,
-        "data": workspace.interaction_hashes,
+        "data": workspace.hashes if reads_content else workspace.interaction_hashes,
     }
     # Each has memory of its own: without layers, `users` is `user_embedding`.
     # One metadata key: safetensors does not keep the order of several.

@@ -196,11 +196,42 @@ def test_allowed_and_blocked(shop: Recommender) -> None:
          r"of 6 finite numbers is needed; its shape is \(3,\)"),
         (lambda s: s.with_items([NewItem("n", {"text": np.full(6, np.nan)})]), r"6 finite numbers"),
         (lambda s: s.with_items([NewItem("n", {"text": "words"})]), r"text: .* are ready-made"),
+        *((lambda s, v=v: s.with_items([NewItem("n", {"text": v})]),
+           r"item 'n': text: a vector of 6 finite numbers is needed")
+          for v in (b"abc", ["a"] * 6, {}, None, np.ones(6) * 1j, [1e300] * 6,
+                    torch.ones(6, requires_grad=True))),
+        *((lambda s, i=i: s.with_items([NewItem(i, {"text": np.ones(6)})]),
+           r"an id is a text that shows something, without control")
+          for i in (5, "", " \u200b", "a\x1b[31m", "\ud800")),
+        (lambda s: s.with_items([NewItem("i01 ", {"text": np.ones(6)})]), r"there already"),
+        (lambda s: s.with_items([NewItem(" n", {"text": np.ones(6)}),
+                                 NewItem("n", {"text": np.ones(6)})]), r"'n' is there already"),
+        (lambda s: s.recommend("\ud800"), r"user '\\ud800' is not there"),
+        (lambda s: Recommender.open(device="tpu"), r"device: 'tpu' is not valid; valid: auto, cpu"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(ask: Any, message: str, shop: Recommender) -> None:
     with pytest.raises(InputError, match=message):
         ask(shop)
+
+
+def test_what_is_given_may_be_any_kind_of_number_or_iterable(shop: Recommender) -> None:
+    assert shop.recommend("u02", np.int64(3)) == shop.recommend("u02", 3)
+    vectors = (np.arange(6, dtype=np.float16), torch.arange(6), list(range(6)))
+    more = shop.with_items(NewItem(f"n{n} ", {"text": v}) for n, v in enumerate(vectors))
+    scores = more.score("u02", ["n0", "n1", "n2"])
+    assert scores == pytest.approx([scores[0]] * 3, abs=1e-6) and scores[0] != 0
+
+
+def test_a_path_is_no_text(shop: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its words would be encoded in place of what the file says."""
+
+    class Encoder:
+        takes_text = True
+
+    monkeypatch.setattr(shop.encoders, "_encoder", lambda *_: Encoder())
+    with pytest.raises(InputError, match="item 'n': text: it is taken as str, not a path"):
+        shop.with_items([NewItem("n", {"text": Path("words.txt")})])
 
 
 def test_ids_are_read_as_catalogues_are(shop: Recommender) -> None:
@@ -253,6 +284,22 @@ def test_similar_items(by: str, shop: Recommender) -> None:
             [float(cosines[row, i]) for i in expected[:8]], abs=1e-5
         )
         assert f"i{row:02}" not in ids(got)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_somebody_new(name: str, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every system folds in, within a caller's inference mode too; order and repeats of likes do
+    not count."""
+    monkeypatch.chdir(trained[name])
+    shop = Recommender.open()
+    liked = ["i03", "i07", "i11"]
+    picks = shop.recommend(liked=liked, k=ITEMS)
+    assert len(picks) == ITEMS - 3 and not set(ids(picks)) & set(liked)
+    assert shop.recommend(liked=["i11", "i07", "i03", "i07"], k=ITEMS) == picks
+    told = shop.why(None, picks[0].item_id, liked=liked)
+    assert told.item.score == pytest.approx(picks[0].score, rel=1e-5, abs=1e-6)
+    with torch.inference_mode():
+        assert Recommender.open().why(None, picks[0].item_id, liked=liked) == told
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -324,6 +371,54 @@ def test_a_model_of_other_interactions_is_refused(
         Recommender.open()
 
 
+@pytest.mark.parametrize(("name", "reads"), [("frozen", True), ("vbpr", True), ("none", False)])
+def test_a_model_of_other_content_is_refused(
+    name: str, reads: bool, trained: dict[str, Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """It would score items by what they no longer hold; one that reads no content may be asked."""
+    folder = tmp_path / "copy"
+    shutil.copytree(trained[name], folder)
+    monkeypatch.chdir(folder)
+    path = Path("data/embeddings/text.parquet")
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(1, table.schema.field(1), table["embedding"][::-1]), path)
+    if not reads:
+        assert Recommender.open().recommend("u03")
+        return
+    with pytest.raises(InputError, match="was trained on another content than there is now"):
+        Recommender.open()
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x05\0\0\0\0\0\0\0hello", 500, -9, "no metadata"])
+def test_a_damaged_model_is_refused(raw: Any, shop: Recommender, tmp_path: Path) -> None:
+    from safetensors.torch import save
+
+    from pipeline.recommending.stored import export
+
+    export(shop, tmp_path / "mine")
+    file = tmp_path / "mine/models/recommender.safetensors"
+    whole = file.read_bytes() if isinstance(raw, int) else b""
+    bare = save({"users": torch.zeros(1)})
+    file.write_bytes(whole[:raw] if whole else bare if isinstance(raw, str) else raw)
+    with pytest.raises(InputError, match="not readable as a trained model"):
+        Recommender.open(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("file", ["prepared/users", "prepared/train", "embeddings/text"])
+def test_a_damaged_folder_is_refused(file: str, shop: Recommender, tmp_path: Path) -> None:
+    from pipeline.recommending.stored import export
+
+    export(shop, tmp_path / "mine")
+    path = tmp_path / f"mine/{file}.parquet"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(InputError, match="absent or damaged: .*; make it again"):
+        Recommender.open(tmp_path / "mine")
+    path.unlink()
+    with pytest.raises(InputError, match=f"absent or damaged: .*{file}"):
+        Recommender.open(tmp_path / "mine")
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no exported model"):
         Recommender.open(tmp_path)
@@ -354,6 +449,10 @@ def test_an_export_replaces_nothing(shop: Recommender, tmp_path: Path) -> None:
         ([], "one of users, --all, --liked, --similar, --export is needed"),
         (["u01", "--all"], "one of users"),
         (["--liked", "i01", "--to", "x.parquet"], "--to takes the lists of users"),
+        (["--similar", "i01", "--why", "--block", "i02"], "--why, --block would change nothing"),
+        (["u01", "--by", "text"], "--by would change nothing here"),
+        (["--all", "--to", "x.parquet", "--why"], "--why would change nothing here"),
+        (["--export", "x", "--allow", "i01", "--hide", "all"], "--hide, --allow would change"),
         (["nobody"], "user 'nobody' is not there"),
         (["--liked", "i01,nix"], "item 'nix' is not there"),
         (["--all", "--model", "no-such-thing"], "no-such-thing"),

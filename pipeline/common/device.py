@@ -10,6 +10,8 @@ from pipeline.common.files import InputError
 
 def resolve_device(name: str) -> str:
     """`cpu` or `cuda`; `auto` is CUDA where there is one. InputError for an absent `cuda`."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device: {name!r} is not valid; valid: auto, cpu, cuda")
     if name == "cpu":
         return name
     if _has_cuda():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor
@@ -39,9 +41,11 @@ class Asker:
         """Items and scores, (k,) each; as `model.ranking.rank`."""
         with torch.inference_mode():
             if self.index is not None and isinstance(self.scorer, InnerProduct):
-                hidden = None if self.seen is None else self.seen.of_users(self.row)
-                vector = self.scorer.users[self.row]
-                items, scores = self.index.search(vector, k, hidden=hidden, allowed=allowed)
+                cpu = torch.device("cpu")  # where the index is
+                hidden = None if self.seen is None else self.seen.of_users(self.row).to(cpu)
+                shown = None if allowed is None else allowed.cpu()
+                vector = self.scorer.users[self.row].cpu()
+                items, scores = self.index.search(vector, k, hidden=hidden, allowed=shown)
             else:
                 items, scores = rank(self.scorer, self.row, k, seen=self.seen, allowed=allowed)
         return items[0], scores[0]
@@ -124,8 +128,8 @@ class Askers:
         return Asker(scorer, first, seen, histories.items, self.index)
 
 
-def length(k: int) -> int:
+def length(k: SupportsIndex) -> int:
     """k, if it is the length of a list. InputError if not."""
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+    if isinstance(k, bool) or not isinstance(k, SupportsIndex) or operator.index(k) < 1:
         raise InputError(f"k: {k!r} is not valid; a whole number from 1 on is")
-    return k
+    return operator.index(k)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.catalogue.names import clean_ids
+from pipeline.catalogue.names import clean_ids, with_control
 from pipeline.common.files import InputError
 
 SEARCHED = 100_000  # ids among which a similar one is looked for
@@ -45,8 +45,8 @@ class Ids:
         if not isinstance(wanted, str):
             raise InputError(f"{self.kind} {wanted!r}: an id is a text, such as {self[0]!r}")
         row = self._rows.get(wanted)
-        if row is None:  # as catalogues are read: blanks around ids do not count
-            row = self._rows.get(clean_ids(pa.array([wanted]))[0].as_py())
+        if row is None and (cleaned := _cleaned(wanted)) is not None:
+            row = self._rows.get(cleaned)
         if row is None:
             raise InputError(self._unknown(wanted))
         return row
@@ -77,11 +77,35 @@ class Ids:
         hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
         return f"{message}: there are {len(self):,} {self.kind}s, from {first!r} to {last!r}{hint}"
 
-    def with_more(self, others: list[str]) -> Ids:
-        """These and others behind them. InputError if one is there already."""
-        twice = [o for n, o in enumerate(others) if o in self or o in others[:n]]
-        if twice:
-            raise InputError(f"{self.kind} {twice[0]!r} is there already; a new one needs a new id")
+    def with_more(self, others: Iterable[str]) -> Ids:
+        """These and others behind them, as catalogues are read.
+
+        Raises:
+            InputError: one is there already, or is no id.
+        """
+        there, more = set(self._rows), []
+        for other in others:
+            cleaned = _cleaned(other) if isinstance(other, str) else None
+            if cleaned is None or with_control(pa.array([cleaned]))[0].as_py():
+                raise InputError(
+                    f"{self.kind} {other!r}: an id is a text that shows something, without control "
+                    "characters"
+                )
+            if cleaned in there:
+                raise InputError(
+                    f"{self.kind} {other!r} is there already; a new one needs a new id"
+                )
+            there.add(cleaned)
+            more.append(cleaned)
         own = self.ids.chunks if isinstance(self.ids, pa.ChunkedArray) else [self.ids]
-        joined = pa.chunked_array([*own, pa.array(others, pa.string())])
-        return Ids(self.kind, joined)
+        return Ids(self.kind, pa.chunked_array([*own, pa.array(more, pa.string())]))
+
+
+def _cleaned(wanted: str) -> str | None:
+    """An id as catalogues are read: blanks around it do not count. None if nothing is left."""
+    try:
+        column = pa.array([wanted])
+    except UnicodeEncodeError:  # half a character, such as undecodable arguments have
+        return None
+    cleaned: str | None = clean_ids(column)[0].as_py()
+    return cleaned

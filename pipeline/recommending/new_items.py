@@ -113,13 +113,10 @@ class ContentEncoders:
             if isinstance(given, str | Path):
                 raw.append(n)
                 continue
-            vector = np.asarray(given, np.float32)
-            if vector.shape != (width,) or not np.isfinite(vector).all():
-                raise InputError(
-                    f"item {item.item_id!r}: {modality}: a vector of {width} finite numbers is "
-                    f"needed; its shape is {vector.shape}"
-                )
-            result[n] = vector
+            try:
+                result[n] = _vector(given, width)
+            except ValueError as error:
+                raise InputError(f"item {item.item_id!r}: {modality}: {error}") from error
         if raw:
             result[raw] = self._encoded(modality, metadata, [items[n] for n in raw])
         return result
@@ -129,6 +126,11 @@ class ContentEncoders:
     ) -> NDArray[np.float32]:
         encoder = self._encoder(modality, metadata)
         cls = type(encoder)
+        for item in items:
+            if cls.takes_text and not isinstance(item.content[modality], str):
+                raise InputError(
+                    f"item {item.item_id!r}: {modality}: it is taken as str, not a path"
+                )
         inputs = []
         for item, (result, reason) in zip(items, prepared(cls, modality, items), strict=True):
             if reason:
@@ -170,6 +172,21 @@ class ContentEncoders:
             )
         self._loaded[modality] = encoder
         return encoder
+
+
+def _vector(given: ArrayLike, width: int) -> NDArray[np.float32]:
+    """(width,) as given. ValueError if it is no vector of that many finite numbers."""
+    needed = f"a vector of {width} finite numbers is needed"
+    try:
+        with np.errstate(over="ignore"):
+            vector = np.asarray(given).astype(np.float32, casting="same_kind")
+    except (TypeError, ValueError, RuntimeError) as error:  # torch's, of a tensor on a GPU, too
+        raise ValueError(f"{needed}: {error}") from error
+    if vector.shape != (width,):
+        raise ValueError(f"{needed}; its shape is {vector.shape}")
+    if not np.isfinite(vector).all():
+        raise ValueError(f"{needed} as float32")
+    return vector
 
 
 def prepared(cls: type[Encoder], modality: str, items: Sequence[NewItem]) -> list[tuple[Any, str]]:

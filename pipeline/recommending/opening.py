@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load
 
 from model.config import Config
@@ -52,7 +52,11 @@ def source_of(name: str | Path) -> Source:
 
 
 def read_model(source: Source) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """What the file of a trained model says of it, and its tensors by name."""
+    """What the file of a trained model says of it, and its tensors by name.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
     file = source(paths.MODEL)
     if isinstance(file, Path):
         if not file.is_file():
@@ -60,11 +64,16 @@ def read_model(source: Source) -> tuple[dict[str, Any], dict[str, torch.Tensor]]
         raw = file.read_bytes()
     else:
         raw = file.read()
-    # safetensors reads metadata from files alone; its header is JSON behind its length.
-    head = io.BytesIO(raw)
-    length = int.from_bytes(head.read(8), "little")
-    metadata = json.loads(head.read(length)).get("__metadata__", {})
-    return json.loads(metadata["recommender"]), load(raw)
+    try:
+        tensors = load(raw)
+        # safetensors reads metadata from files alone; its header is JSON behind its length.
+        header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+        return json.loads(header["__metadata__"]["recommender"]), tensors
+    except (SafetensorError, KeyError) as error:
+        raise InputError(
+            f"{paths.MODEL}: not readable as a trained model ({type(error).__name__}: {error}); "
+            "make it again: `dvc repro train`, or export it anew"
+        ) from error
 
 
 def fitted_system(
@@ -103,9 +112,10 @@ def fitted_system(
 
 
 def require_current(description: Mapping[str, Any], workspace: Workspace) -> None:
-    """InputError if a model was trained on other interactions than the workspace has."""
+    """InputError if a model was trained on other interactions, or content, than there are now."""
     trained_on = description.get("data", {})
-    for part, digest in workspace.interaction_hashes.items():
+    there = workspace.hashes if "content" in trained_on else workspace.interaction_hashes
+    for part, digest in there.items():
         if trained_on.get(part) != digest:
             raise InputError(
                 f"{paths.MODEL}: was trained on another {part} than there is now; run `dvc repro`"

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -75,8 +76,14 @@ class Recommender:
         source = source_of(name)
         description, tensors = read_model(source)
         workspace = Workspace(source)
-        system = fitted_system(workspace, description, tensors, where)
-        return cls.of(workspace, description, system, where)
+        try:
+            system = fitted_system(workspace, description, tensors, where)
+            return cls.of(workspace, description, system, where)
+        except (FileNotFoundError, pa.ArrowException) as error:
+            raise InputError(
+                f"{name}: a file beside its model is absent or damaged: {error}; make it again "
+                "(`dvc repro`), or export the model anew"
+            ) from error
 
     @classmethod
     def of(
@@ -207,7 +214,7 @@ class Recommender:
 
     # What comes along.
 
-    def with_items(self, items: Sequence[NewItem]) -> Self:
+    def with_items(self, items: Iterable[NewItem]) -> Self:
         """This recommender with items that came after training, known by their content alone.
 
         They take part in everything: recommended beside the others, compared, explained. What the
@@ -217,6 +224,7 @@ class Recommender:
             InputError: the system does not read content; an id is there already; a content cannot
                 be read, or is of a modality that there is not.
         """
+        items = list(items)
         if not items:
             return self
         ids = self.items.with_more([item.item_id for item in items])

@@ -27,10 +27,16 @@ class Titles:
 
     def __init__(self, source: Source, items: Ids, added: Sequence[str] = ()) -> None:
         self.source, self.items, self.added = source, items, tuple(added)
+        self._known: dict[int, str] = {}  # lists show the same items again and again
 
     def __getitem__(self, row: int) -> str:
         if row >= len(self.items):
             return self.added[row - len(self.items)]
+        if row not in self._known:
+            self._known[row] = self._made(row)
+        return self._known[row]
+
+    def _made(self, row: int) -> str:
         item_id, names = self.items[row], [column[row].as_py() for column in self._named]
         return title_of(item_id, names, self._texts.get(item_id))
 
