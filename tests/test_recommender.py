@@ -20,6 +20,7 @@ from model.systems import SYSTEMS, options_class
 from pipeline import recommend, train
 from pipeline.common.files import InputError
 from pipeline.recommending import NewItem, Recommender
+from pipeline.recommending.new_items import read_new_items
 
 ROOT = Path(__file__).parents[1]
 TAKERS = [name for name in SYSTEMS if options_class(name).content]
@@ -337,6 +338,28 @@ def test_new_items(name: str, trained: dict[str, Path], monkeypatch: pytest.Monk
 
         export(more, Path("nowhere"))
     assert not Path("nowhere").exists()
+
+
+def test_a_folder_of_new_items_is_read_as_a_catalogue(tmp_path: Path) -> None:
+    """Ids with blanks around them, features as .npy, rows that are not finite."""
+    (tmp_path / "items.csv").write_text("item_id,title,text\nb,B,words\n a ,A,words\nc,,words\n")
+    features = tmp_path / "features"
+    features.mkdir()
+    vectors = np.array([[1, 2], [3, 4], [np.nan, 0]], np.float32)
+    np.save(features / "genres.npy", vectors)
+    table = pa.table({"item_id": ["a", " b", "c"], "embedding": list(vectors)})
+    pq.write_table(table, features / "text.parquet")
+    made = {item.item_id: item for item in read_new_items(tmp_path)}
+    assert {name: item.title for name, item in made.items()} == {"a": "A", "b": "B", "c": ""}
+    assert {n: list(v) for n, v in made["a"].content.items()} == {"text": [1, 2], "genres": [3, 4]}
+    assert {n: list(v) for n, v in made["b"].content.items()} == {"text": [3, 4], "genres": [1, 2]}
+    assert not made["c"].content
+    pq.write_table(pa.table({"item_id": ["z"], "embedding": [[1.0]]}), features / "text.parquet")
+    with pytest.raises(InputError, match="item_id 'z' is not among the items"):
+        read_new_items(tmp_path)
+    (features / "text.parquet").rename(features / "text.pt")
+    with pytest.raises(InputError, match=r"text.pt: features are .parquet or .npy files"):
+        read_new_items(tmp_path)
 
 
 def test_many_users_take_no_more_memory_than_a_block(
