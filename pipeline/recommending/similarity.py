@@ -116,7 +116,7 @@ def by_collaboration(train: Interactions) -> Scorer:
 
 
 def by_content(modalities: Sequence[tuple[Tensor, Tensor]]) -> Scorer:
-    """The mean cosine of the modalities that two items both have; -1 if there is none.
+    """The mean cosine of the modalities that two items both have; -inf if there is none.
 
     Args:
         modalities: unit vectors (I, w) and which items have them (I,), of each.
@@ -127,6 +127,6 @@ def by_content(modalities: Sequence[tuple[Tensor, Tensor]]) -> Scorer:
         shared = [has[items][:, None] & has for has in present]
         both = torch.stack(shared).sum(0)
         total = torch.stack([u[items] @ u.T * s for u, s in zip(units, shared, strict=True)]).sum(0)
-        return torch.where(both > 0, total / both.clamp(min=1), -1.0)
+        return torch.where(both > 0, total / both.clamp(min=1), -torch.inf)
 
     return cosines
