@@ -137,7 +137,8 @@ class EmbeddingSystem(nn.Module, System):
         own = self.item_terms()
         if self.unit_length:
             whole = torch.stack(list(own.values())).sum(0)
-            scale = self.embeddings()[1].norm(dim=1, keepdim=True) / whole.norm(dim=1, keepdim=True)
+            lengths = self.embeddings()[1][: self.n_items].norm(dim=1, keepdim=True)
+            scale = lengths / whole.norm(dim=1, keepdim=True).clamp(min=1e-12)
             own = {name: scale * term for name, term in own.items()}
         if self.cold is not None:
             rows, cold = self.cold[0], self.new_terms(self.cold[1])

@@ -20,6 +20,7 @@ from model.systems import SYSTEMS, options_class
 from pipeline import recommend, train
 from pipeline.common.files import InputError
 from pipeline.recommending import NewItem, Recommender
+from pipeline.recommending.new_items import read_new_items
 
 ROOT = Path(__file__).parents[1]
 TAKERS = [name for name in SYSTEMS if options_class(name).content]
@@ -180,6 +181,7 @@ def test_allowed_and_blocked(shop: Recommender) -> None:
         (lambda s: s.recommend("u02", block="i01"), r"items 'i01': a list of ids is needed"),
         (lambda s: s.recommend(), r"name a user, or what a new user liked"),
         (lambda s: s.recommend("u02", liked=["i01"]), r"name a user, or what a new user liked"),
+        (lambda s: s.recommend(liked=[]), r"known by items that the model was fitted on: name some"),
         (lambda s: s.score("u02", ["i01", "x"]), r"item 'x' is not there"),
         (lambda s: s.similar("i01", by="taste"), r"by: 'taste' is not valid; valid: model, "
          r"collaboration, content, text, image, audio"),
@@ -273,7 +275,7 @@ def test_similar_items(by: str, shop: Recommender) -> None:
             both = m.present[:, None] & m.present
             total += unit @ unit.T * both
             count += both
-        cosines = torch.where(count > 0, total / count.clamp(min=1), -1.0)
+        cosines = torch.where(count > 0, total / count.clamp(min=1), -torch.inf)
     for row in (9, 20):
         got = shop.similar(f"i{row:02}", 8, by)
         expected = sorted(
@@ -284,6 +286,8 @@ def test_similar_items(by: str, shop: Recommender) -> None:
             [float(cosines[row, i]) for i in expected[:8]], abs=1e-5
         )
         assert f"i{row:02}" not in ids(got)
+        comparable = int(cosines[row].isfinite().sum()) - 1
+        assert len(shop.similar(f"i{row:02}", ITEMS, by)) == comparable
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -322,7 +326,7 @@ def test_new_items(name: str, trained: dict[str, Path], monkeypatch: pytest.Monk
     picks = more.recommend("u04", ITEMS + 2)
     assert {"new-1", "new-2"} <= set(ids(picks))
     assert [i for i in ids(picks) if not i.startswith("new")] == ids(shop.recommend("u04", ITEMS))
-    assert len(more.similar("new-2", ITEMS, "content")) == ITEMS
+    assert len(more.similar("new-2", ITEMS, "content")) == ITEMS - 3  # which lack an image
     assert len(more.similar("i09", ITEMS + 2)) == ITEMS + 1
     told = more.why("u04", "new-1")
     assert told.item.title == "First"
@@ -337,6 +341,28 @@ def test_new_items(name: str, trained: dict[str, Path], monkeypatch: pytest.Monk
 
         export(more, Path("nowhere"))
     assert not Path("nowhere").exists()
+
+
+def test_a_folder_of_new_items_is_read_as_a_catalogue(tmp_path: Path) -> None:
+    """Ids with blanks around them, features as .npy, rows that are not finite."""
+    (tmp_path / "items.csv").write_text("item_id,title,text\nb,B,words\n a ,A,words\nc,,words\n")
+    features = tmp_path / "features"
+    features.mkdir()
+    vectors = np.array([[1, 2], [3, 4], [np.nan, 0]], np.float32)
+    np.save(features / "genres.npy", vectors)
+    table = pa.table({"item_id": ["a", " b", "c"], "embedding": list(vectors)})
+    pq.write_table(table, features / "text.parquet")
+    made = {item.item_id: item for item in read_new_items(tmp_path)}
+    assert {name: item.title for name, item in made.items()} == {"a": "A", "b": "B", "c": ""}
+    assert {n: list(v) for n, v in made["a"].content.items()} == {"text": [1, 2], "genres": [3, 4]}
+    assert {n: list(v) for n, v in made["b"].content.items()} == {"text": [3, 4], "genres": [1, 2]}
+    assert not made["c"].content
+    pq.write_table(pa.table({"item_id": ["z"], "embedding": [[1.0]]}), features / "text.parquet")
+    with pytest.raises(InputError, match="item_id 'z' is not among the items"):
+        read_new_items(tmp_path)
+    (features / "text.parquet").rename(features / "text.pt")
+    with pytest.raises(InputError, match=r"text.pt: features are .parquet or .npy files"):
+        read_new_items(tmp_path)
 
 
 def test_many_users_take_no_more_memory_than_a_block(

@@ -41,8 +41,8 @@ def read_at(revision: str) -> Read:
             files.info(str(path))
         except FileNotFoundError as error:
             raise InputError(
-                f"{revision}: there was no {path} then, which the stage `train` writes now; run "
-                "its parameters again with the present code (`dvc exp run -S …`)"
+                f"{revision}: there was no {path} then; run its parameters again with the present "
+                "code (`dvc exp run -S …`)"
             ) from error
         try:
             return bytes(files.read_bytes(str(path)))

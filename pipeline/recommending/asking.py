@@ -118,7 +118,12 @@ class Askers:
         return Asker(self.scorer, row, self.histories.seen(hide), history, self.index)
 
     def new(self, liked: Tensor, hide: str) -> Asker:
-        """A new user by the rows of what they liked, which `hide` hides, unless it is `nothing`."""
+        """A new user by the rows of what they liked, which `hide` hides, unless it is `nothing`.
+
+        InputError if none of it is an item that the system was fitted on.
+        """
+        if not (liked < self.system.n_items).any():
+            raise InputError("a new user is known by items that the model was fitted on: name some")
         first = torch.zeros(1, dtype=torch.int64, device=liked.device)
         n_items = self.histories.splits["train"].n_items
         histories = Interactions.of(torch.zeros_like(liked), liked, 1, n_items)

@@ -21,9 +21,15 @@ from encoders.media.text import shows
 from encoders.precision import check_precision
 from encoders.weights import BUNDLED, PRETRAINED, RANDOM, WeightsError
 from model.dataset import Modality
+from pipeline.catalogue.feature_files import (
+    feature_rows,
+    find_features,
+    modalities_without_encoder,
+    suspect_features,
+)
 from pipeline.catalogue.problems import Problems
 from pipeline.catalogue.raw import read_items
-from pipeline.catalogue.ready_made import read_feature_table, read_features
+from pipeline.catalogue.ready_made import read_features
 from pipeline.catalogue.titles import TITLES, title_of
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common.device import resolve_device
@@ -209,30 +215,34 @@ def _or_reason(call: Any) -> tuple[Any, str]:
 def read_new_items(folder: Path) -> list[NewItem]:
     """The items of a folder in the raw layout (README): `items.*`, media, `features/`.
 
-    InputError with all that is wrong with its table, or a vector that cannot be read.
+    As in a catalogue, features stand in place of media; rows that are not finite count as missing.
+    InputError with all that is wrong with its table, or with a file of features.
     """
     problems = Problems()
-    named, made = {}, {}
+    named: dict[str, str] = {}
+    made: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as spool, read_items(folder, problems, Path(spool)) as items:
+        suspect_features(folder, problems)
         problems.refuse()
         columns = [name for name in (*TITLES, *modalities()) if name in items.columns]
         for ids, _, table in items.batches(columns):
             for item_id, row in zip(ids.to_pylist(), table.to_pylist(), strict=True):
-                content: dict[str, Any] = {}
+                content = made.setdefault(item_id, {})
                 for name in modalities():
                     value = row.get(name)
                     if value is not None and shows(value):
                         content[name] = value if takes_text(name) else _file(folder, item_id, value)
                 titles = [str(row[t]) for t in TITLES if row.get(t) is not None]
                 named[item_id] = next(filter(shows, titles), "")
-                made[item_id] = content
-    for path in sorted((folder / "features").glob("*.parquet")):
-        vectors = read_features(path)
-        for item_id, vector in zip(
-            read_feature_table(path)["item_id"].to_pylist(), vectors, strict=True
-        ):
-            if item_id in made:
-                made[item_id][path.stem] = vector
+        for name in (*modalities(), *modalities_without_encoder(folder)):
+            if (path := find_features(folder, name)) is None:
+                continue
+            for content in made.values():
+                content.pop(name, None)  # features stand in place of media
+            ids, rows = feature_rows(path, items)
+            for item_id, vector in zip(ids.to_pylist(), read_features(path)[rows], strict=True):
+                if np.isfinite(vector).all():
+                    made[item_id][name] = vector
     return [NewItem(item_id, content, named[item_id]) for item_id, content in made.items()]
 
 

@@ -85,9 +85,16 @@ def fitted_system(
     """The system that was trained.
 
     Raises:
-        InputError: it is of another catalogue than the workspace's, or of other code.
+        InputError: it is of another catalogue than the workspace's, or of other code; a file of
+            the catalogue is absent or damaged.
     """
-    require_current(description, workspace)
+    try:
+        require_current(description, workspace)
+    except (FileNotFoundError, pa.ArrowException) as error:
+        raise InputError(
+            f"a file beside {paths.MODEL} is absent or damaged: {error}; make it again "
+            "(`dvc repro`), or export the model anew"
+        ) from error
     name, record = description["system"], description["parameters"]
     if name not in SYSTEMS:
         raise InputError(

@@ -8,7 +8,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
-import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -65,8 +64,8 @@ class Recommender:
         """The trained model of the workspace, of a revision, or of an exported folder.
 
         Args:
-            name: `workspace` (run from the repository's root); the folder that `export` wrote; an
-                experiment, commit, branch or tag, whose files DVC has in its cache or remote.
+            name: `workspace` (run from the repository's root); the folder that `export` wrote, or
+                else an experiment, commit, branch or tag, whose files DVC has in cache or remote.
             device: auto, cpu or cuda.
 
         Raises:
@@ -76,14 +75,8 @@ class Recommender:
         source = source_of(name)
         description, tensors = read_model(source)
         workspace = Workspace(source)
-        try:
-            system = fitted_system(workspace, description, tensors, where)
-            return cls.of(workspace, description, system, where)
-        except (FileNotFoundError, pa.ArrowException) as error:
-            raise InputError(
-                f"{name}: a file beside its model is absent or damaged: {error}; make it again "
-                "(`dvc repro`), or export the model anew"
-            ) from error
+        system = fitted_system(workspace, description, tensors, where)
+        return cls.of(workspace, description, system, where)
 
     @classmethod
     def of(
@@ -176,7 +169,7 @@ class Recommender:
         Args:
             by: `model`, by what it learned (cosine of embeddings, or a closed form's weights);
                 `collaboration`, by the users who have both (cosine); `content` (mean cosine of the
-                modalities that both have); or one modality.
+                modalities that both have); or one modality. What has none in common is left out.
 
         Raises:
             InputError: there is no such item, it lacks the modality, or `by` is none of these.
@@ -224,8 +217,7 @@ class Recommender:
             InputError: the system does not read content; an id is there already; a content cannot
                 be read, or is of a modality that there is not.
         """
-        items = list(items)
-        if not items:
+        if not (items := list(items)):
             return self
         ids = self.items.with_more([item.item_id for item in items])
         content = self.encoders.encode(items)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,6 +35,8 @@ class Similarities:
         device: torch.device,
     ) -> None:
         self.system, self.train, self.content, self.device = system, train, content, device
+        self._scorers: dict[str, Scorer] = {}
+        self._units: dict[str, tuple[Tensor, Tensor]] = {}
 
     def scorer(self, by: str) -> Scorer:
         """From items (b,) to how like them all items are (b, I).
@@ -43,11 +44,24 @@ class Similarities:
         Args:
             by: `model`, `collaboration`, `content` or a modality. InputError if it is none.
         """
+        if by not in self._scorers:
+            with torch.inference_mode():
+                self._scorers[by] = self._made(by)
+        return self._scorers[by]
+
+    def _made(self, by: str) -> Scorer:
         if by == MODEL:
-            return self._by_model
+            return by_model(self.system, self.train.n_items)
         if by == COLLABORATION:
             return by_collaboration(self.train)
-        return by_content(self._chosen(by), self.device)
+        return by_content([self._unit(modality) for modality in self._chosen(by)])
+
+    def _unit(self, modality: Modality) -> tuple[Tensor, Tensor]:
+        """Vectors of length 1, and which items have them; kept, since `content` takes them too."""
+        if modality.name not in self._units:
+            unit = l2norm(modality.vectors.to(self.device))
+            self._units[modality.name] = unit, modality.present.to(self.device)
+        return self._units[modality.name]
 
     def nearest(self, item: int, k: int, by: str) -> tuple[Tensor, Tensor]:
         """The k items most like another, itself left out, and how much so."""
@@ -67,11 +81,6 @@ class Similarities:
             valid = ", ".join([MODEL, COLLABORATION, CONTENT, *self.content])
             raise InputError(f"by: {by!r} is not valid; valid: {valid}")
         return [m for name, m in self.content.items() if by in (CONTENT, name)]
-
-    @cached_property
-    def _by_model(self) -> Scorer:
-        with torch.inference_mode():
-            return by_model(self.system, self.train.n_items)
 
 
 def by_model(system: System, n_items: int) -> Scorer:
@@ -108,15 +117,18 @@ def by_collaboration(train: Interactions) -> Scorer:
     return cosines
 
 
-def by_content(modalities: Sequence[Modality], device: torch.device) -> Scorer:
-    """The mean cosine of the modalities that two items both have; -1 if there is none."""
-    units = [l2norm(m.vectors.to(device)) for m in modalities]
-    present = [m.present.to(device) for m in modalities]
+def by_content(modalities: Sequence[tuple[Tensor, Tensor]]) -> Scorer:
+    """The mean cosine of the modalities that two items both have; -inf if there is none.
+
+    Args:
+        modalities: unit vectors (I, w) and which items have them (I,), of each.
+    """
+    units, present = zip(*modalities, strict=True)
 
     def cosines(items: Tensor) -> Tensor:
         shared = [has[items][:, None] & has for has in present]
         both = torch.stack(shared).sum(0)
         total = torch.stack([u[items] @ u.T * s for u, s in zip(units, shared, strict=True)]).sum(0)
-        return torch.where(both > 0, total / both.clamp(min=1), -1.0)
+        return torch.where(both > 0, total / both.clamp(min=1), -torch.inf)
 
     return cosines
