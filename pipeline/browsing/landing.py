@@ -21,7 +21,7 @@ from pipeline.common.files import InputError
 from pipeline.recommending import NewItem, Recommendation, Recommender
 from pipeline.recommending.ids import Ids
 from pipeline.recommending.new_items import ContentEncoders, joined
-from pipeline.recommending.similarity import by_content
+from pipeline.recommending.similarity import by_content, unit_vectors
 
 CHARACTERS = 10_000  # of a text, at most
 PATIENCE = 5.0  # seconds that a request waits while another item is encoded
@@ -106,17 +106,17 @@ def alike(recommender: Recommender, content: Sequence[Modality], k: int) -> list
     """The items of the catalogue whose content is most like a new one's, whatever the system."""
     names = {modality.name for modality in content}
     whole = joined(lambda: list(recommender.content.values()), content)
-    n = len(recommender.items)
-    scorer = by_content([m for m in whole if m.name in names], recommender.device)
-    allowed = torch.arange(n + 1, device=recommender.device) < n
+    n, device = len(recommender.items), recommender.device
+    scorer = by_content([unit_vectors(m, device) for m in whole if m.name in names])
+    allowed = torch.arange(n + 1, device=device) < n
     with torch.inference_mode():
-        one = torch.tensor([n], device=recommender.device)
+        one = torch.tensor([n], device=device)
         best, scores = rank(scorer, one, k, allowed=allowed)
     pairs = zip(best[0].tolist(), scores[0].tolist(), strict=True)
     return [
         Recommendation(recommender.items[row], recommender.titles[row], score)
         for row, score in pairs
-        if row >= 0 and score > -1
+        if row >= 0
     ]
 
 

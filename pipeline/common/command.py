@@ -12,7 +12,8 @@ from pipeline.common.files import InputError
 INTERRUPTED = 130  # the exit code of a process that Ctrl-C ended, as shells give it
 # What is wrong with the machine and not with the code.
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
-               errno.EMFILE, errno.EISDIR, errno.ENOTDIR, errno.EFBIG, errno.ENAMETOOLONG}  # fmt: skip
+               errno.EMFILE, errno.EISDIR, errno.ENOTDIR, errno.EFBIG,
+               errno.ENAMETOOLONG}  # fmt: skip
 
 
 def run_stage(main: Callable[[], None]) -> None:

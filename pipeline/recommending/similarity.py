@@ -59,8 +59,7 @@ class Similarities:
     def _unit(self, modality: Modality) -> tuple[Tensor, Tensor]:
         """Vectors of length 1, and which items have them; kept, since `content` takes them too."""
         if modality.name not in self._units:
-            unit = l2norm(modality.vectors.to(self.device))
-            self._units[modality.name] = unit, modality.present.to(self.device)
+            self._units[modality.name] = unit_vectors(modality, self.device)
         return self._units[modality.name]
 
     def nearest(self, item: int, k: int, by: str) -> tuple[Tensor, Tensor]:
@@ -117,11 +116,16 @@ def by_collaboration(train: Interactions) -> Scorer:
     return cosines
 
 
+def unit_vectors(modality: Modality, device: torch.device) -> tuple[Tensor, Tensor]:
+    """A modality's vectors (I, w) at length 1, and which items have them (I,)."""
+    return l2norm(modality.vectors.to(device)), modality.present.to(device)
+
+
 def by_content(modalities: Sequence[tuple[Tensor, Tensor]]) -> Scorer:
     """The mean cosine of the modalities that two items both have; -inf if there is none.
 
     Args:
-        modalities: unit vectors (I, w) and which items have them (I,), of each.
+        modalities: `unit_vectors` of each.
     """
     units, present = zip(*modalities, strict=True)
 
