@@ -227,3 +227,17 @@ def test_too_many_failures_end_the_stage(project: params.Params) -> None:
     assert paths.failures_path("image").read_text().count("\n") == 5
     entry = replace(entry, max_failures=0.4)
     stage.encode_modality("image", replace(project, encode=project.encode | {"image": entry}))
+
+
+def test_a_script_is_not_run_again_by_its_workers(tmp_path: Path) -> None:
+    """Such as one that asks a recommender, at its top level."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from encoders.media.text import read_text\n"
+        "from pipeline.encoding.workers import Pool\n"
+        "print('begun')\n"
+        "with Pool(read_text, 60) as pool:\n"
+        "    print(pool.submit(' jazz ').result(), __file__[-9:])\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("begun\njazz script.py\n", "")

@@ -7,11 +7,14 @@ workers share one, a worker that dies while it is idle or answers stops all (ben
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import resource
 import signal
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from math import ceil
 from multiprocessing.connection import Connection
@@ -27,9 +30,11 @@ NICENESS = 19  # the network goes first: decoding is ahead of it anyway
 RENEWED = 1000  # items after which a worker is replaced
 START = 300.0  # seconds that a worker's imports may take
 # Imported once, by the server that every worker is forked from: what decoders import when they
-# are first called, and what the stage imports, whose module every worker runs again.
+# are first called.
 PRELOADED = ("torch", "torchvision.transforms.v2", "torchaudio.functional", "PIL.Image", "av",
-             "decord", "pipeline.encoding.raw_media", "pipeline.encoding.ready_made")  # fmt: skip
+             "decord", "pipeline.encoding.decoding")  # fmt: skip
+
+_starting = threading.Lock()
 
 
 class Worker:
@@ -70,7 +75,8 @@ class Worker:
         arguments = theirs, self.function, self.seconds
         process = context.Process(target=serve, args=arguments, daemon=True)
         try:
-            process.start()
+            with _no_main():
+                process.start()
             theirs.close()
             up = self.connection.poll(START) and self.connection.recv()
         except (EOFError, OSError):
@@ -126,6 +132,24 @@ def serve(connection: Connection, function: Callable[[Any], Any], seconds: float
             answer = False, f"{type(error).__name__}: {error}"
         signal.alarm(0)
         connection.send(answer)
+
+
+@contextlib.contextmanager
+def _no_main() -> Iterator[None]:
+    """Start processes that do not run the program's main module again.
+
+    They need none of it; a script that asks a recommender outside of `if __name__ == "__main__"`
+    would start over in each of them, and one from standard input is in no file.
+    """
+    main = sys.modules["__main__"]
+    with _starting:
+        names = [name for name in ("__spec__", "__file__") if name in vars(main)]
+        kept: dict[str, Any] = {name: vars(main).pop(name) for name in names}
+        main.__spec__ = None
+        try:
+            yield
+        finally:
+            vars(main).update(kept)
 
 
 class Pool:

@@ -46,7 +46,8 @@ def explained(why: Explanation) -> str:
     """The terms of a score, and the liked items that carry it, in one line."""
     said = []
     if len(why.parts) > 1:
-        said.append(", ".join(f"{share:.0%} {name}" for name, share in why.shares.items()))
+        shares = {name: share for name, share in why.shares.items() if share}
+        said.append(", ".join(f"{share:.0%} {name}" for name, share in shares.items()))
     if why.liked:
         carried = (f"{clipped(one.title, WIDTH)} {one.score:+.4f}" for one in why.liked)
         said.append("liked: " + ", ".join(carried))
