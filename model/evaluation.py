@@ -20,7 +20,8 @@ class Evaluation:
 
     Attributes:
         judged: (n,) int64, the users with something relevant, in order.
-        lists: (n, L) int64, their items, best first; `NOBODY` where no further one may be shown.
+        lists: (n, L) int64, their items, best first, as many as the longest cut-off asks for;
+            `NOBODY` where no further one may be shown.
         users: measure → (n,) float64.
         overall: measure → a scalar over those users' lists.
     """
@@ -57,8 +58,8 @@ def evaluate(
         cells: the most scores held at a time; memory never holds U x I.
     """
     n_users, n_items = relevant.n_users, relevant.n_items
+    length = min(max(KS if ks is None else ks), n_items)
     ks = cutoffs(n_items) if ks is None else ks
-    length = min(max(*KS, *ks), n_items)
     block = max(1, cells // n_items)
     degrees = relevant.degrees()
     parts, lists = [], []

@@ -226,7 +226,7 @@ def test_lists_are_the_unseen_items_best_first() -> None:
     for cells in (1 << 24, 10, 1):  # of one block, of two users each, of one
         got = evaluate(
             lambda rows: scores[rows].clone(), seen=seen, relevant=relevant,
-            popularity=torch.ones(5, dtype=torch.int64), ks=(2,), cells=cells,
+            popularity=torch.ones(5, dtype=torch.int64), ks=(2, 5), cells=cells,
         )  # fmt: skip
         assert got.judged.tolist() == [0, 2, 3]
         assert got.lists.tolist() == expected
