@@ -198,7 +198,9 @@ def test_a_new_text_lands_where_the_model_ranks_it(client: FlaskClient, models: 
     assert lists["Alike in text"][0][0] == ITEM_IDS[14]
     made = NewItem("a new item", {"text": TEXTS[14]})
     near = models[TRAINED].with_items([made]).similar("a new item", 8)
-    assert [i for i, _ in lists["Near by frozen, 2 layers, seed 19"]] == [o.item_id for o in near]
+    assert [i for i, _ in lists["Neighbours by frozen, 2 layers, seed 19"]] == [
+        o.item_id for o in near
+    ]
     rank, among = rank_by_hand(models, TRAINED, made, KNOWN)
     assert re.search(rf"Rank <strong>{rank}</strong> of {among},", page)
     assert "none cannot take new items" in page and "frozen" in page

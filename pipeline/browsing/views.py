@@ -106,7 +106,7 @@ def item() -> str:
         near = []
         for key in asked.keys:
             r = browser.models[key]
-            name = f"Near by {described(r.description)}"
+            name = f"Neighbours by {described(r.description)}"
             near.append(browser.shelves(r).ranked(name, partial(r.similar, item_id, NEAR)))
         for by, name in ways.items():
             near.append(browser.shelves().ranked(name, partial(any_.similar, item_id, NEAR, by)))
@@ -153,7 +153,9 @@ def new() -> str:
             except InputError as error:
                 refused.append(str(error))
                 continue
-            shelf, place = landing.landed(more, item_id, asked.user, NEAR, key, f"Near by {label}")
+            shelf, place = landing.landed(
+                more, item_id, asked.user, NEAR, key, f"Neighbours by {label}"
+            )
             shelves.append(shelf)
             if place:
                 places[label] = place

@@ -164,7 +164,7 @@ class Recommender:
         return self._asker(user, liked, "nothing").scores(rows).tolist()
 
     def similar(self, item: str, k: int = 10, by: str = "model") -> list[Recommendation]:
-        """The k items most like another.
+        """The k items most like another; fewer where fewer are like it at all.
 
         Args:
             by: `model`, by what it learned (cosine of embeddings, or a closed form's weights);

@@ -83,7 +83,10 @@ class Similarities:
 
 
 def by_model(system: System, n_items: int) -> Scorer:
-    """Cosines of the items' embeddings; without these, the scores of who liked that one item."""
+    """Cosines of the items' embeddings; without these, the scores of who liked that one item.
+
+    An item whose score is 0 then is not like it at all: -inf.
+    """
     if (embeddings := system.embeddings()) is not None:
         unit = l2norm(embeddings[1])
         return InnerProduct(unit, unit)
@@ -92,28 +95,33 @@ def by_model(system: System, n_items: int) -> Scorer:
 
     def alone(items: Tensor) -> Tensor:
         rows = torch.arange(len(items), device=items.device)
-        return fold(Interactions.of(rows, items, len(items), n_items))(rows)
+        scores = fold(Interactions.of(rows, items, len(items), n_items))(rows)
+        return scores.masked_fill_(scores == 0, -torch.inf)
 
     return alone
 
 
 def by_collaboration(train: Interactions) -> Scorer:
-    """Cosines of the items' columns: users who have both, over the root of who has either's."""
+    """Cosines of the items' columns: users who have both, over the root of who has either's.
+
+    -inf where nobody has both.
+    """
     degrees = torch.bincount(train.items, minlength=train.n_items).clamp(min=1).double()
     order = train.items.sort(stable=True).indices
     offsets = torch.zeros(train.n_items + 1, dtype=torch.int64, device=order.device)
     torch.cumsum(torch.bincount(train.items, minlength=train.n_items), 0, out=offsets[1:])
     users_of = train.users[order]
 
-    def cosines(items: Tensor) -> Tensor:
+    def likeness(items: Tensor) -> Tensor:
         rows = []
         for item in items.tolist():
             _, entries = train.entries(users_of[offsets[item] : offsets[item + 1]])
             both = torch.bincount(train.items[entries], minlength=train.n_items).double()
             rows.append((both / (degrees * degrees[item]).sqrt()).float())
-        return torch.stack(rows)
+        cosines = torch.stack(rows)
+        return cosines.masked_fill_(cosines == 0, -torch.inf)
 
-    return cosines
+    return likeness
 
 
 def unit_vectors(modality: Modality, device: torch.device) -> tuple[Tensor, Tensor]:
