@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -68,7 +67,7 @@ EDITS = {
     "pipeline/train.py": ["train"],
     "pipeline/study.py": STUDY,
     "pipeline/newcomers.py": ["newcomers"],
-    "pipeline/catalogue/part.py": ["newcomers"],
+    "pipeline/catalogue/part.py": ["prepare", "newcomers"],
     "pipeline/reporting/table.py": ["report"],
     "pipeline/reporting/templates/report.md.j2": ["report"],
     "data/raw/small/items.csv": ["prepare"],
@@ -184,10 +183,9 @@ def test_report_is_there(clone: Clone) -> None:
 
 
 def test_an_unknown_system_fails_at_once_and_lists_the_valid_ones(clone: Clone) -> None:
-    start = time.monotonic()
     output = clone.run("dvc exp run -S fusion=bogus", ok=False)
     assert "none, frozen, alpha, unfrozen, normalized" in output
-    assert time.monotonic() - start < 60  # seconds on an idle machine
+    assert "to be fitted" not in output
     clone.run("git checkout -q params.yaml dvc.lock")
 
 

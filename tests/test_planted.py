@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from small import write_catalogue
 
 from model.interactions import Interactions
-from pipeline import report, study, train
+from pipeline import newcomers, report, study, train
 from pipeline.reporting.contrasts import Evidence
 from pipeline.reporting.findings import findings
 from pipeline.reporting.judgements import Judgements
@@ -75,6 +75,7 @@ def write_planted(root: Path, content: bool, seed: int) -> None:
         "systems": ["none", *WITH_CONTENT], "layers": [1], "seeds": [1, 2, 3, 4],
         "controls": ["placebo", "no_content"],
     }  # fmt: skip
+    params["newcomers"] |= {"items": 0.0, "users": 0.0}
     yaml.dump(params, root / "params.yaml")
 
 
@@ -85,6 +86,7 @@ def concluded(content: bool, seed: int, monkeypatch: pytest.MonkeyPatch) -> tupl
     for system in ("none", *WITH_CONTENT):
         monkeypatch.setattr(sys, "argv", ["study", system])
         study.main()
+    newcomers.main()
     inputs = report.read_inputs()
     scores = Scores(inputs.study.results)
     evidence = Evidence(scores, Judgements(inputs.folders, scores.split), inputs.study.models)

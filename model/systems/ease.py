@@ -65,7 +65,7 @@ class Ease(ClosedForm):
         del factor
         diagonal = inverse.diagonal().clone()
         inverse.div_(-diagonal).fill_diagonal_(0)
-        return {"weights": inverse.float(), "diagonal": diagonal}
+        return {"weights": inverse.float(), "diagonal": diagonal.float()}
 
     def folding(self) -> Callable[[Interactions], Scorer]:
         weights = self.fitted["weights"]  # (I, I + m)
@@ -105,7 +105,7 @@ class Ease(ClosedForm):
             known = completed(content, means_of(modalities), "skip")
         except ValueError as error:
             raise Unsupported(str(error)) from error
-        diagonal = self.fitted["diagonal"]
+        diagonal = self.fitted["diagonal"].double()
         column = diagonal.new_zeros(self.n_items, len(known[0].present))
         for modality, new in zip(modalities, known, strict=True):
             whiten = Whitening.of(modality)
