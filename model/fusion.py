@@ -22,6 +22,7 @@ class LateFusion(LightGCN):
     """
 
     trained_tables: ClassVar[bool] = False
+    once_a_modality: ClassVar[bool] = False  # whether e counts once for each that an item has
     aggregates: ClassVar[bool] = True  # whether the parameter `aggregate` changes it
 
     def __init__(self, catalogue: Catalogue, config: Config[Any]) -> None:
@@ -48,7 +49,7 @@ class LateFusion(LightGCN):
     def fused(self, items: Tensor, content: Sequence[Tensor]) -> Tensor:
         """Collaborative items (I, d) and modalities m_j, each (I, d), to one item table (I, d)."""
         counted = self.projection.counted  # (n, I, 1)
-        e, weighed = self.weigh(items, content, counted)
+        e, weighed = self._weighed(items, content, counted)
         return self.aggregate([e, *weighed], torch.cat([self.shown()[None], counted]))
 
     def shown(self) -> Tensor:
@@ -60,15 +61,15 @@ class LateFusion(LightGCN):
         kept = torch.rand_like(ones) >= share
         return torch.where(counted.amax(0) > 0, kept.float(), ones)
 
-    def weigh(
+    def weigh(self, e: Tensor, content: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        """Rescale the collaborative items e (I, d) and the modalities m_j, each (I, d)."""
+        return e, content
+
+    def _weighed(
         self, e: Tensor, content: Sequence[Tensor], counted: Tensor
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        """Rescale the collaborative items e (I, d) and the modalities m_j, each (I, d).
-
-        Args:
-            counted: (n, I, 1), which modalities an average counts.
-        """
-        return e, content
+        e, weighed = self.weigh(e, content)
+        return (counted.sum(0).clamp(min=1) * e if self.once_a_modality else e), weighed
 
     def item_terms(self) -> dict[str, Tensor]:
         if not len(self.projection):
@@ -89,7 +90,7 @@ class LateFusion(LightGCN):
         self, e: Tensor, has: Tensor, content: Sequence[Tensor], counted: Tensor
     ) -> dict[str, Tensor]:
         """What e and each m_j, of items that have them (1. or 0.), add to the aggregate."""
-        e, weighed = self.weigh(e, content, counted)
+        e, weighed = self._weighed(e, content, counted)
         present = torch.cat([has[None], counted])
         shares, constant = split(self.aggregate, [e, *weighed], present)
         named = dict(zip([COLLABORATION, *self.means], shares, strict=True))

@@ -129,13 +129,16 @@ class System(ABC):
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` returned; `constants` too, where they are given."""
 
-    @abstractmethod
     def folding(self) -> Callable[[Interactions], Scorer]:
         """As `scorer`, of users that came after fitting, by what they liked; nothing is refitted.
 
         A function from histories of such users, over the items of `scorer` and on the system's
         device, to their scorer. What all of them share is computed here.
+
+        Raises:
+            Unsupported: the system knows none but the users that it was fitted on.
         """
+        raise Unsupported("it knows only the users that it was fitted on")
 
     def folded(self, histories: Interactions) -> Scorer:
         """The scorer of users that came after fitting, at once."""

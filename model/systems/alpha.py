@@ -33,9 +33,7 @@ class Alpha(LateFusion):
         if catalogue.modalities:
             self.balance = nn.Parameter(torch.zeros(()))
 
-    def weigh(
-        self, e: Tensor, content: Sequence[Tensor], counted: Tensor
-    ) -> tuple[Tensor, Sequence[Tensor]]:
+    def weigh(self, e: Tensor, content: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         alpha = self.balance.sigmoid()
         return scale(alpha, e), [scale(1 - alpha, m) for m in content]
 

@@ -26,8 +26,7 @@ class Normalized(LateFusion):
     Section 4.2, experiment 5 and Figure 4 of the paper. An item without content keeps L2norm(e).
     """
 
-    def weigh(
-        self, e: Tensor, content: Sequence[Tensor], counted: Tensor
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        n = counted.sum(0).clamp(min=1)  # (I, 1)
-        return n * F.normalize(e), [F.normalize(m) for m in content]
+    once_a_modality = True
+
+    def weigh(self, e: Tensor, content: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        return F.normalize(e), [F.normalize(m) for m in content]
