@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model.interactions import Interactions
 from model.ranking import CELLS, InnerProduct, Scorer, rank
-from model.system import System
+from model.system import System, Unsupported
 from pipeline.common.files import InputError
 from pipeline.recommending.histories import Histories
 from pipeline.recommending.index import Index
@@ -85,9 +85,12 @@ class Askers:
 
     @cached_property
     def folding(self) -> Callable[[Interactions], Scorer]:
-        """From new users' histories to their scorer."""
-        with torch.inference_mode():
-            return self.system.folding()
+        """From new users' histories to their scorer. InputError if the system takes none."""
+        try:
+            with torch.inference_mode():
+                return self.system.folding()
+        except Unsupported as error:
+            raise InputError(f"the system takes no new users: {error}") from error
 
     @cached_property
     def carriers(self) -> Callable[[Tensor, int], Tensor] | None:

@@ -11,7 +11,7 @@ from model.dataset import Modality
 from model.interactions import Interactions
 from model.projection import l2norm
 from model.ranking import InnerProduct, Scorer, rank
-from model.system import System
+from model.system import System, Unsupported
 from pipeline.common.files import InputError
 
 MODEL, COLLABORATION, CONTENT = "model", "collaboration", "content"
@@ -91,7 +91,10 @@ def by_model(system: System, n_items: int) -> Scorer:
         unit = l2norm(embeddings[1])
         return InnerProduct(unit, unit)
 
-    fold = system.folding()
+    try:
+        fold = system.folding()
+    except Unsupported as error:
+        raise InputError(f"by: the model compares no items: {error}") from error
 
     def alone(items: Tensor) -> Tensor:
         rows = torch.arange(len(items), device=items.device)
