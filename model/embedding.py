@@ -174,8 +174,11 @@ class EmbeddingSystem(nn.Module, System):
 
         Args:
             content: all modalities of the catalogue, of the m items (`model.dataset.completed`).
+
+        Raises:
+            Unsupported: the system has no formula for them.
         """
-        raise NotImplementedError
+        raise Unsupported("it has no formula for items without interactions")
 
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that gradients move, by name."""

@@ -57,7 +57,7 @@ def nearest_content(
 ) -> Scorer:
     """Items score by how near their content is to that of what a user liked.
 
-    s_ui is the mean cosine between the item and the items of his history, after each modality's
+    s_ui is the mean cosine between the item and the items of their history, after each modality's
     mean over the catalogue is taken off; the mean over modalities, 0 where one is lacking.
 
     Args:
@@ -86,7 +86,7 @@ def areas(scorer: Scorer, liked: Interactions, first: int) -> tuple[Tensor, Tens
 
     Returns:
         (n,) int64 users, in order, and (n,) float64: the probability that an item that a user liked
-        scores above one that he did not, ties counted half.
+        scores above one that they did not, ties counted half.
     """
     m = liked.n_items - first
     new = liked.items >= first

@@ -97,17 +97,22 @@ def users_table(held: HeldOut) -> pa.Table:
 
     from model.metrics import SELECTION
     from model.newcomers import Judged, overlap
+    from model.system import Unsupported
 
     if not held.users.any():
         return USERS.empty_table()
     train, validation, test = held.histories()
     numbers = torch.from_numpy(held.users).nonzero()[:, 0]
-    tables = []
+    tables = [USERS.empty_table()]
     for system in held.params.newcomers.systems:
         experiment = _experiment(held, system)
         device = torch.device(experiment.device)
         model = cell_of(experiment, held.without_users).model(held.without_users)
-        scorer = model.folded(train.to(device))
+        try:
+            scorer = model.folded(train.to(device))
+        except Unsupported as error:
+            log.info("%s takes no new users: %s", system, error)
+            continue
         folded = Judged.of(scorer, (train | validation).to(device), test.to(device))
         cell = cell_of(experiment, held.workspace)
         found = cell.judged("test")

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import parse_qs, quote, urlsplit
 
+import numpy as np
 import pytest
 from browsing import (
     DATASET,
@@ -30,7 +31,7 @@ from browsing import (
 from chromium import PROGRAM, Chromium
 from flask.testing import FlaskClient
 from small import USERS
-from tiny_encoders import TINY
+from tiny_encoders import TINY, Tint, Words
 
 from pipeline import browse
 from pipeline.browsing import guarding, landing, media, server
@@ -204,6 +205,22 @@ def test_a_new_text_lands_where_the_model_ranks_it(client: FlaskClient, models: 
     rank, among = rank_by_hand(models, TRAINED, made, KNOWN)
     assert re.search(rf"Rank <strong>{rank}</strong> of {among},", page)
     assert "none cannot take new items" in page and "frozen" in page
+
+
+def test_many_new_items_are_encoded_in_parts(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_items, "BATCH", 2)
+    files = [tmp_path / f"{n}.png" for n in range(5)]
+    for n, file in enumerate(files):
+        file.write_bytes(picture(n))
+    items = [NewItem(f"n{n}", {"text": TEXTS[n], "image": file}) for n, file in enumerate(files)]
+    text, image = models.any.encoders.encode(items)
+    assert np.array_equal(text.vectors, np.stack([Words.prepare(t) for t in TEXTS[:5]]))
+    assert np.array_equal(image.vectors, np.stack([Tint.prepare(file) for file in files]))
+    files[3].write_text("no picture")
+    with pytest.raises(InputError, match="item 'n3': image: not an image of a known format"):
+        models.any.encoders.encode(items)
 
 
 def test_a_new_picture_lands_beside_its_equal_and_is_kept_nowhere(

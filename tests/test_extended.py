@@ -92,6 +92,13 @@ def test_systems_without_content_take_no_items(name: str) -> None:
         fitted(name)[0].with_items(new_content())
 
 
+def test_a_system_without_a_formula_for_new_items_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = fitted("vbpr")
+    monkeypatch.delattr(system_class("vbpr"), "new_terms")
+    with pytest.raises(Unsupported, match="no formula for items without interactions"):
+        model.with_items(new_content())
+
+
 def larger(name: str, content: list[Modality], **changes: Any) -> tuple[System, Tensor]:
     """The fitted system and, by an independent way, the embeddings of new items.
 

@@ -12,6 +12,7 @@ from scipy.stats import mannwhitneyu
 from small import ITEMS, USERS, splits, write_catalogue, write_workspace
 
 from model.dataset import Modality
+from model.experiment import system_class
 from model.interactions import Interactions
 from model.newcomers import Judged, areas, auc, nearest_content, overlap
 from pipeline import newcomers
@@ -227,3 +228,20 @@ def test_too_few_to_hold_any_out_make_empty_tables(
         table = pq.read_table(path)
         assert len(table) == 0 and table.schema.equals(schema)
     assert not Path(".cache/cells").exists()
+
+
+def test_a_system_that_takes_no_newcomers_costs_the_others_nothing(
+    project: Params, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that gives `scorer` alone, as an extension may."""
+    caplog.set_level("INFO")
+    monkeypatch.delattr(system_class("popularity"), "folding")
+    monkeypatch.setattr(
+        system_class("popularity"),
+        "scorer",
+        lambda self: lambda users: self.fitted["counts"].repeat(len(users), 1),
+    )
+    newcomers.main()
+    assert "popularity takes no new users: it knows only the users" in caplog.text
+    systems = set(pq.read_table(paths.NEW_USERS)["system"].to_pylist())
+    assert systems == set(SYSTEMS) - {"popularity"}

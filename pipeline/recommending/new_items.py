@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from pipeline.encoding.filling import encode_each
 from pipeline.encoding.workers import Pool
 
 SECONDS = 60.0  # that decoding a file may take
+BATCH = 16  # items that are decoded and encoded together
 
 
 @dataclass(frozen=True)
@@ -137,16 +138,18 @@ class ContentEncoders:
                 raise InputError(
                     f"item {item.item_id!r}: {modality}: it is taken as str, not a path"
                 )
-        inputs = []
-        for item, (result, reason) in zip(items, prepared(cls, modality, items), strict=True):
-            if reason:
-                raise InputError(f"item {item.item_id!r}: {modality}: {reason}")
-            inputs.append(result)
-        vectors = encode_each(encoder, inputs)
-        for item, vector in zip(items, vectors, strict=True):
-            if isinstance(vector, str):
-                raise InputError(f"item {item.item_id!r}: {modality}: {vector}")
-        return np.stack([v for v in vectors if not isinstance(v, str)])
+        found: list[NDArray[np.float32]] = []
+        for results in prepared(cls, modality, items):
+            batch = items[len(found) : len(found) + len(results)]
+            for item, (_, reason) in zip(batch, results, strict=True):
+                if reason:
+                    raise InputError(f"item {item.item_id!r}: {modality}: {reason}")
+            vectors = encode_each(encoder, [result for result, _ in results])
+            for item, vector in zip(batch, vectors, strict=True):
+                if isinstance(vector, str):
+                    raise InputError(f"item {item.item_id!r}: {modality}: {vector}")
+                found.append(vector)
+        return np.stack(found)
 
     def _encoder(self, modality: str, metadata: Mapping[str, str]) -> Encoder:
         """The one that made the catalogue's vectors, with the same weights."""
@@ -195,14 +198,23 @@ def _vector(given: ArrayLike, width: int) -> NDArray[np.float32]:
     return vector
 
 
-def prepared(cls: type[Encoder], modality: str, items: Sequence[NewItem]) -> list[tuple[Any, str]]:
-    """Each item's content as the encoder takes it, or why there is none; files in processes."""
-    sources = [item.content[modality] for item in items]
+def prepared(
+    cls: type[Encoder], modality: str, items: Sequence[NewItem]
+) -> Iterator[list[tuple[Any, str]]]:
+    """Each item's content as the encoder takes it, or why there is none; files in processes.
+
+    `BATCH` at a time, so that memory holds no more of what is decoded.
+    """
+    sources = [str(item.content[modality]) for item in items]
+    batches = [sources[first : first + BATCH] for first in range(0, len(sources), BATCH)]
     if cls.takes_text:
-        return [_or_reason(functools.partial(listened, cls, str(source))) for source in sources]
+        for batch in batches:
+            yield [_or_reason(functools.partial(listened, cls, source)) for source in batch]
+        return
     with Pool(functools.partial(listened, cls), SECONDS) as pool:
-        futures = [pool.submit(Path(str(source))) for source in sources]
-        return [_or_reason(future.result) for future in futures]
+        for batch in batches:
+            futures = [pool.submit(Path(source)) for source in batch]
+            yield [_or_reason(future.result) for future in futures]
 
 
 def _or_reason(call: Any) -> tuple[Any, str]:

@@ -211,7 +211,8 @@ class Recommender:
         """This recommender with items that came after training, known by their content alone.
 
         They take part in everything: recommended beside the others, compared, explained. What the
-        system makes of them does not depend on which come along.
+        system makes of them does not depend on which come along. Lists are exact: an index
+        (`indexed`) is of the items that it was built of.
 
         Raises:
             InputError: the system does not read content; an id is there already; a content cannot

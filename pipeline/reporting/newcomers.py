@@ -49,8 +49,8 @@ def items_table(found: pa.Table, asked: Newcomers) -> Table:
     ]
     caption = (
         f"{asked.items:.0%} of the items, held out of fitting and then known by their content "
-        f"alone. {AREA}: how often one that a user liked scores above one that he did not, 0.5 is "
-        f"chance. {SELECTED_BY} of test over the whole catalogue. With 95 % intervals over users"
+        f"alone. {AREA}: how often one that a user liked scores above one that they did not, 0.5 "
+        f"is chance. {SELECTED_BY} of test over the whole catalogue. With 95 % intervals over users"
     )
     return Table("new-items", caption, ("system", AREA, SELECTED_BY, SHARE), tuple(rows))
 
