@@ -2,7 +2,7 @@
 
 A product of matrices rounds a user's scores one way alone and another way among others. So what is
 nearer than that rounding is compared again, exactly; equal scores come in the catalogue's order.
-One user, all users, an evaluation and another device agree on the same lists.
+One user, all users and an evaluation agree on the same lists.
 """
 
 from __future__ import annotations
