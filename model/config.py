@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, ge
 AGGREGATES = ("mean", "sum", "max", "min", "prod", "concat", "ensemble")
 PROPAGATIONS = ("bipartite", "published")
 PROJECTIONS = ("fixed", "learned")
-PROTOCOLS = ("validated", "published")
+VALIDATED, PUBLISHED, REFIT = PROTOCOLS = ("validated", "published", "refit")
+"""How epochs and depths are selected. Systems know no `REFIT`: it is `VALIDATED`, and then one more
+fit of the same (`pipeline.experiments`)."""
 LOSSES = ("bpr", "softmax")
 MISSING = ("skip", "zero", "mean")
 COLD_ITEMS = ("trained", "new")

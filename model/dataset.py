@@ -110,6 +110,16 @@ class Dataset:
     validation: Interactions
     test: Interactions
 
+    def joined(self) -> Dataset:
+        """This one with its validation interactions among the training ones, and none left."""
+        train, catalogue = self.catalogue.train, self.catalogue
+        nothing = train.items.new_empty(0)
+        return Dataset(
+            Catalogue(train | self.validation, catalogue.modalities),
+            Interactions.of(nothing, nothing, train.n_users, train.n_items),
+            self.test,
+        )
+
     def to(self, device: torch.device) -> Dataset:
         """The interactions on `device`; content stays where it is, systems bring theirs along."""
         catalogue = Catalogue(self.catalogue.train.to(device), self.catalogue.modalities)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.adam import Adam
+from model.config import PUBLISHED
 from model.dataset import Dataset
 from model.evaluation import validated
 from model.losses import bpr, sampled_softmax
@@ -47,7 +48,7 @@ class Fitter:
             train,
             self.settings.batch_size,
             self.settings.negatives,
-            reject_positives=config.protocol != "published" and self.settings.reject_positives,
+            reject_positives=config.protocol != PUBLISHED and self.settings.reject_positives,
             seen_only=self.settings.cold_items == "new",
         )
         device = train.items.device
@@ -56,7 +57,7 @@ class Fitter:
         torch.manual_seed(run.seed)
         self.parameters = system.trained()
         self.optimizer = Adam(self.parameters.values())
-        self.selection = Selection(config, self.settings.epochs, len(validation))
+        self.selection = Selection(config, self.settings.epochs, len(validation), run.chosen)
         self.best: dict[str, Tensor] = {}
         # One fixed draw, so that validation losses of different epochs compare.
         negatives = BatchSampler(train | validation, 1, self.settings.negatives,
@@ -86,7 +87,7 @@ class Fitter:
             self.system.load(self.best)
         if not len(self.validation):
             self._embeddings(selection.best_epoch)  # nobody has looked at them yet
-        return Fit(selection.history, selection.best_epoch, selection.limited)
+        return Fit(selection.history, selection.best_epoch, selection.limited, selection.chosen)
 
     def snapshot(self) -> Snapshot:
         """What `restore` takes; no copies."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 
-from model.config import Config
+from model.config import PUBLISHED, Config
 from model.dataset import Catalogue, Dataset, Modality
 from model.interactions import Interactions
 
@@ -41,11 +41,14 @@ class Fit:
         history: one row an epoch.
         best_epoch: the epoch, from 1, whose state the system now has.
         limited: whether `epochs` ended it while validation could still have brought a better one.
+        chosen: by name, all that `Run.chosen` needs to fit the same once more; `epochs` of what is
+            fitted in epochs.
     """
 
     history: list[Row]
     best_epoch: int
     limited: bool = False
+    chosen: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,14 @@ class Run:
         on_epoch: told of every finished epoch: its row and its seconds.
         save: told the snapshot after every epoch that is not the last; the tensors are live, so
             what is to be kept must be copied or written before it returns.
+        chosen: `Fit.chosen` of an earlier fit, to which this one keeps: nothing is selected.
     """
 
     seed: int = 0
     resumed: Snapshot | None = None
     on_epoch: Callable[[Row, float], None] = lambda row, seconds: None
     save: Callable[[Snapshot], None] = lambda snapshot: None
+    chosen: Mapping[str, float] | None = None
 
 
 class System(ABC):
@@ -189,13 +194,21 @@ class System(ABC):
 class Selection:
     """Which epoch is kept, and when fitting ends.
 
-    Under protocol `validated`, that of the best validation NDCG@10 so far, until `patience` epochs
-    brought no better one; under `published`, or without validation interactions, the last.
+    That of the best validation NDCG@10 so far, until `patience` epochs brought no better one; under
+    protocol `published`, or without validation interactions, the last. Where the number of epochs
+    was `chosen` before (`Run`), that many are run and the last is kept.
     """
 
-    def __init__(self, config: Config[Any], epochs: int, n_validation: int) -> None:
-        self.validated = config.protocol == "validated" and n_validation > 0
-        self.epochs = epochs
+    def __init__(
+        self,
+        config: Config[Any],
+        epochs: int,
+        n_validation: int,
+        chosen: Mapping[str, float] | None = None,
+    ) -> None:
+        known = chosen or {}
+        self.validated = chosen is None and config.protocol != PUBLISHED and n_validation > 0
+        self.epochs = int(known.get("epochs", epochs))
         self.patience = config.train.patience if self.validated else epochs
         self.history: list[Row] = []
         self.best_epoch = 0
@@ -215,6 +228,11 @@ class Selection:
         epoch = len(self.history)
         waited, enough = epoch - self.best_epoch, min(self.patience, self.epochs / 2)
         return self.validated and epoch >= self.epochs and waited < enough
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """What it comes to, as `Fit.chosen` has it."""
+        return {"epochs": self.best_epoch}
 
     def improves(self, row: Row) -> bool:
         """Record an epoch; whether it is the one to keep so far."""

@@ -25,7 +25,6 @@ from pipeline.common.device import reuse_freed_memory
 from pipeline.common.files import write_parquet
 from pipeline.common.params import load
 from pipeline.experiments.cells import cell_of
-from pipeline.experiments.experiment import Experiment
 from pipeline.experiments.newcomers import HeldOut
 from pipeline.experiments.results import Row, write_rows
 
@@ -80,7 +79,7 @@ def items_table(held: HeldOut) -> pa.Table:
 
     tables = []
     for system in held.params.newcomers.systems:
-        experiment = _experiment(held, system)
+        experiment = held.experiment(system)
         model = cell_of(experiment, held.without_items).model(held.without_items)
         scorer = with_new(model, content, train.n_items - first)
         tables.append(table(system, scorer, torch.device(experiment.device)))
@@ -105,7 +104,7 @@ def users_table(held: HeldOut) -> pa.Table:
     numbers = torch.from_numpy(held.users).nonzero()[:, 0]
     tables = [USERS.empty_table()]
     for system in held.params.newcomers.systems:
-        experiment = _experiment(held, system)
+        experiment = held.experiment(system)
         device = torch.device(experiment.device)
         model = cell_of(experiment, held.without_users).model(held.without_users)
         try:
@@ -122,10 +121,6 @@ def users_table(held: HeldOut) -> pa.Table:
         columns = [folded.ndcg, refitted, overlap(folded.lists.cpu(), lists)]
         tables.append(_table(USERS, system, numbers[folded.users.cpu()], columns))
     return pa.concat_tables(tables)
-
-
-def _experiment(held: HeldOut, system: str) -> Experiment:
-    return Experiment.of(held.params, system, held.params.layers, held.params.seed)
 
 
 def _spread(everyone: Tensor, users: Tensor, values: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from statistics import fmean
 
+from model.config import REFIT
 from model.metrics import SELECTION
 from model.systems import SYSTEMS
 from pipeline.catalogue.workspace import Workspace
@@ -22,7 +23,7 @@ from pipeline.common.device import reuse_freed_memory
 from pipeline.common.files import InputError
 from pipeline.common.params import load
 from pipeline.experiments.cells import Cell
-from pipeline.experiments.experiment import Experiment, controls_asked, grid_of
+from pipeline.experiments.experiment import NO_REFIT, Experiment, controls_asked, grid_of
 from pipeline.experiments.results import KEY, Row, Study, Trial, write_judged, write_rows
 from pipeline.experiments.selection import selected_depth
 from pipeline.experiments.side_by_side import cells_of
@@ -37,6 +38,8 @@ def main() -> None:
     system = sys.argv[1]
     reuse_freed_memory()
     workspace = Workspace()
+    if params.protocol == REFIT and not workspace.has_validation:
+        log.info(NO_REFIT)
     if unread := params.unread(system):
         log.info("%s does not read %s", system, ", ".join(unread))
     grid = [Experiment.of(params, system, layers, seed) for layers, seed in grid_of(params, system)]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from safetensors.torch import save
 
+from model.config import REFIT
 from model.metrics import SELECTION
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import paths
@@ -22,7 +23,7 @@ from pipeline.common.device import reuse_freed_memory
 from pipeline.common.files import atomic_write
 from pipeline.common.params import load
 from pipeline.experiments.cells import cell_of, is_fitted
-from pipeline.experiments.experiment import Experiment
+from pipeline.experiments.experiment import NO_REFIT, Experiment
 from pipeline.experiments.results import RESULT, Trial, headlines, write_judged, write_rows
 
 log = logging.getLogger("train")
@@ -34,6 +35,8 @@ def main() -> None:
     if unread := params.unread(params.fusion):
         log.info("%s does not read %s", params.fusion, ", ".join(unread))
     workspace = Workspace()
+    if params.protocol == REFIT and not workspace.has_validation:
+        log.info(NO_REFIT)
     experiment = Experiment.of(params, params.fusion, params.layers, params.seed)
     if not is_fitted(experiment, workspace):
         log.info("%s: to be fitted on %s", experiment.label, experiment.device)
@@ -50,7 +53,7 @@ def main() -> None:
         "layers": experiment.layers,
         "seed": experiment.seed,
         "modalities": [m.name for m in experiment.dataset(workspace).catalogue.modalities],
-        "parameters": experiment.config.record(),
+        "parameters": experiment.record(workspace),
         "best_epoch": cell.best_epoch,
         "data": workspace.hashes if reads_content else workspace.interaction_hashes,
     }

@@ -107,7 +107,7 @@ CHOICES = {
     "aggregate": ["mean", "sum", "max", "min", "prod", "concat", "ensemble"],
     "propagation": ["bipartite", "published"],
     "projection": ["fixed", "learned"],
-    "protocol": ["validated", "published"],
+    "protocol": ["validated", "published", "refit"],
     "weights": ["bundled", "pretrained"],
     "device": ["auto", "cpu", "cuda"],
     "prepare.split": [
@@ -292,6 +292,8 @@ def test_what_is_not_read() -> None:
         assert set(now.unread("none")) - set(params.unread("none")) == more
     softmax = replace(params, train=replace(params.train, loss="softmax"))
     assert set(params.unread("none")) - set(softmax.unread("none")) == {"train.temperature"}
+    # Fitted once more, whether it reads the protocol or not.
+    assert "protocol" not in replace(params, protocol="refit").unread("popularity")
     everything = set(params.unread("popularity"))
     assert everything >= {"aggregate", "layers", "seed", "protocol", "train.dimension"}
 

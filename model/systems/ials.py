@@ -57,7 +57,8 @@ class Ials(ClosedForm):
         }
 
     def fit(self, dataset: Dataset, run: Run) -> Fit:
-        selection = Selection(self.config, self.config.options.iterations, len(dataset.validation))
+        iterations, n_validation = self.config.options.iterations, len(dataset.validation)
+        selection = Selection(self.config, iterations, n_validation, run.chosen)
         best = self.fitted
         if run.resumed is not None:
             selection.history = list(run.resumed.history)
@@ -76,10 +77,11 @@ class Ials(ClosedForm):
                 best = self.fitted
             run.on_epoch(selection.history[-1], time.perf_counter() - start)
             if not selection.finished:
-                kept = {f"best.{name}": t for name, t in best.items()}
+                # A file holds no tensor twice, and the best may be the present ones.
+                kept = {f"best.{name}": t.clone() for name, t in best.items()}
                 run.save(Snapshot(self.fitted | kept, selection.history, selection.best_epoch))
         self.fitted = best
-        return Fit(selection.history, selection.best_epoch, selection.limited)
+        return Fit(selection.history, selection.best_epoch, selection.limited, selection.chosen)
 
     def solve(self, seed: int) -> dict[str, Tensor]:
         """The users for the present items, then the items for those users."""

@@ -87,6 +87,11 @@ class Workspace:
         return pq.read_table(self.source(paths.split_path(name)))
 
     @cached_property
+    def has_validation(self) -> bool:
+        """Whether there is anything to select by."""
+        return len(self.split("validation")) > 0
+
+    @cached_property
     def splits(self) -> dict[str, Interactions]:
         """By name, on the CPU."""
         return {name: self._interactions(self.split(name)) for name in paths.SPLITS}

@@ -21,7 +21,9 @@ from model.config import (
     PROJECTIONS,
     PROPAGATIONS,
     PROTOCOLS,
+    REFIT,
     SEED,
+    VALIDATED,
     OneOf,
     Range,
     SystemOptions,
@@ -118,14 +120,17 @@ class Params:
     newcomers: Newcomers = Newcomers(["popularity"], 0, 0, 0)
 
     def shared(self) -> dict[str, Any]:
-        """Dotted key → value of what several systems read."""
+        """Dotted key → value of what several systems read, to whom `REFIT` is `VALIDATED`."""
         names = ("aggregate", "layers", "projection", "propagation", "protocol", "seed")
-        return {name: getattr(self, name) for name in names} | flatten(self.train, "train.")
+        values = {name: getattr(self, name) for name in names} | flatten(self.train, "train.")
+        return values | ({"protocol": VALIDATED} if self.protocol == REFIT else {})
 
     def unread(self, system: str) -> list[str]:
         """The keys that `system` does not read under these values; a group for all its keys."""
         shared = self.shared()
         left = sorted(shared.keys() - keys_read(self.systems[system], shared))
+        if self.protocol == REFIT:  # every system is fitted once more
+            left = [key for key in left if key != "protocol"]
         content = [key for key in shared if key.startswith("train.content.")]
         if set(content) <= set(left):
             left = sorted({*left, "train.content"} - {*content})

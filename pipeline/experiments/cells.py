@@ -21,7 +21,7 @@ from pipeline.catalogue.workspace import Workspace
 from pipeline.common import paths
 from pipeline.experiments.checkpoint import Checkpoint
 from pipeline.experiments.experiment import Experiment
-from pipeline.experiments.fitting import costs_path, fit_cell
+from pipeline.experiments.fitting import fit_cell, read_costs, refit_cell
 from pipeline.experiments.judged import JUDGED, Judged
 
 if TYPE_CHECKING:
@@ -35,11 +35,15 @@ Result = dict[str, Any]
 class Cell:
     """A fitted and evaluated model.
 
+    Of a refit, the state is that of its second fit, and so is the split `refit` of the results:
+    test once more. All else is the strict part's.
+
     Attributes:
         experiment, path: what it is of, and the file that holds its state.
         history: one row an epoch.
         best_epoch: the epoch whose state this is.
         limited: whether the number of epochs ended the fit while it may still have improved.
+        chosen: what validation chose, by name, as `model.system.Fit` has it.
         diagnostics: the system's own, by name.
         results: one row a split, metric and k: `split`, `metric`, `k`, `value`.
         measures: what was measured of every user.
@@ -51,6 +55,7 @@ class Cell:
     history: list[Row]
     best_epoch: int
     limited: bool
+    chosen: dict[str, float]
     diagnostics: dict[str, float]
     results: list[Result]
     measures: list[Measure]
@@ -64,7 +69,7 @@ class Cell:
     @property
     def costs(self) -> dict[str, float]:
         """`seconds` that fitting took, `megabytes` at most beyond what the process held."""
-        return json.loads(costs_path(self.path).read_text())
+        return read_costs(self.path)
 
     def judged(self, split: str) -> Judged:
         """Every user's values and list on a split."""
@@ -109,6 +114,8 @@ def is_fitted(experiment: Experiment, workspace: Workspace) -> bool:
 def cell_of(experiment: Experiment, workspace: Workspace) -> Cell:
     """The cell of `experiment`: what is kept, or else fitted now.
 
+    A refit begins with its strict part, which is a cell of its own.
+
     Raises:
         InputError: the fit diverged; nothing of it is kept.
     """
@@ -116,7 +123,12 @@ def cell_of(experiment: Experiment, workspace: Workspace) -> Cell:
     path = cell_path(print_)
     fresh = not path.is_file()
     if fresh:
-        fit_cell(experiment, experiment.dataset(workspace), path, Checkpoint(fit_path(print_)))
+        if experiment.refits(workspace):
+            strict = cell_of(experiment.strict, workspace).path
+            dataset, checkpoint = experiment.dataset(workspace), Checkpoint(fit_path(print_))
+            refit_cell(experiment, dataset, strict, path, checkpoint)
+        else:
+            fit_cell(experiment, experiment.dataset(workspace), path, Checkpoint(fit_path(print_)))
     with safe_open(path, framework="numpy") as file:
         described = json.loads(file.metadata()["cell"])
     described["measures"] = [Measure(*measure) for measure in described["measures"]]

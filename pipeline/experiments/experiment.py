@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from model.config import Config, keys_read
+from model.config import REFIT, Config, keys_read
 from model.controls import aggregate_in, controls_of
 from model.systems import module_of
 from pipeline.catalogue.workspace import Workspace
@@ -17,7 +17,9 @@ from pipeline.common.params import Params
 if TYPE_CHECKING:
     from model.dataset import Dataset
 
-FORMAT = 2  # of a cell's file; to be raised when what stands in it changes
+FORMAT = 3  # of a cell's file; to be raised when what stands in it changes
+
+NO_REFIT = "protocol: refit is validated here: without a validation split there is nothing to add"
 
 # Declarations: the values that a cell was made with are in its fingerprint one by one.
 DECLARATIONS = ("model.config", "model.systems")
@@ -33,6 +35,8 @@ class Experiment:
         layers, seed: None where the system does not read them.
         device: cpu or cuda.
         control: what is changed about the system, by `model.controls`.
+        refit: whether it is fitted once more on training and validation interactions, as long as
+            validation chose in its `strict` part.
         asked: the arguments of `of`, which make an equal one from equal parameters.
     """
 
@@ -42,6 +46,7 @@ class Experiment:
     seed: int | None
     device: str
     control: str | None = None
+    refit: bool = False
     asked: tuple[str, int | None, int | None, str | None] | None = field(
         default=None, compare=False, repr=False
     )
@@ -72,6 +77,7 @@ class Experiment:
             seed if "seed" in read else None,
             resolve_device(params.device),
             None if override else control,  # the configuration says it all
+            params.protocol == REFIT,
             (system, layers, seed, control),
         )
 
@@ -81,6 +87,20 @@ class Experiment:
         depth = "" if self.layers is None else f" K={self.layers}"
         control = "" if self.control is None else f" {self.control}"
         return self.system + control + depth + ("" if self.seed is None else f" seed {self.seed}")
+
+    @property
+    def strict(self) -> Experiment:
+        """The one that is fitted on training interactions alone; itself, but for a refit."""
+        return replace(self, refit=False)
+
+    def refits(self, workspace: Workspace) -> bool:
+        """Whether it is fitted once more: without a validation split, there is no reason to."""
+        return self.refit and workspace.has_validation
+
+    def record(self, workspace: Workspace) -> dict[str, Any]:
+        """Key → value of all that the fitted model depends on, as params.yaml has it."""
+        refitted = {"protocol": REFIT} if self.refits(workspace) else {}
+        return self.config.record() | refitted
 
     def fingerprint(self, workspace: Workspace) -> str:
         """Hexadecimal sha256 of everything that the cell depends on."""
@@ -94,6 +114,7 @@ class Experiment:
                 "parameters": self.config.record(),
                 "seed": self.seed,
                 "control": self.control,
+                "refit": self.refits(workspace),
                 "data": {n: h for n, h in hashes.items() if n != "content" or content},
                 "code": code_sha256(module, "model.experiment", apart_from=DECLARATIONS),
                 "libraries": {"torch": version("torch")},
@@ -102,13 +123,13 @@ class Experiment:
         )
 
     def dataset(self, workspace: Workspace) -> Dataset:
-        """What the system is given of the workspace."""
+        """What the system is given of the workspace; of a refit, the last time."""
         from model.dataset import Catalogue, Dataset
 
         whole = workspace.dataset
-        if self.config.options.content:
-            return whole
-        return Dataset(Catalogue(whole.catalogue.train), whole.validation, whole.test)
+        if not self.config.options.content:
+            whole = Dataset(Catalogue(whole.catalogue.train), whole.validation, whole.test)
+        return whole.joined() if self.refits(workspace) else whole
 
 
 def grid_of(params: Params, system: str) -> list[tuple[int | None, int | None]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from model.dataset import Dataset
     from model.evaluation import Evaluation
     from model.interactions import Interactions
 
@@ -45,22 +43,14 @@ class Judged:
             return cls(*(file.get_tensor(f"{JUDGED}{split}.{f.name}") for f in fields(cls)))
 
 
-def judged_tensors(dataset: Dataset, found: Mapping[str, Evaluation]) -> dict[str, Tensor]:
-    """What a cell's file holds for `Judged.read`: split by split, by name."""
-    tensors = {}
-    for split, evaluation in found.items():
-        relevant: Interactions = getattr(dataset, split)
-        for name, tensor in _tensors(relevant, evaluation).items():
-            tensors[f"{JUDGED}{split}.{name}"] = tensor.cpu().contiguous()
-    return tensors
-
-
-def _tensors(relevant: Interactions, found: Evaluation) -> dict[str, Tensor]:
+def judged_tensors(split: str, relevant: Interactions, found: Evaluation) -> dict[str, Tensor]:
+    """What a cell's file holds of a split for `Judged.read`, by name."""
     import torch
 
-    return {
+    tensors = {
         "users": found.judged.int(),
         "relevant": relevant.degrees()[found.judged].int(),
         "values": torch.stack(list(found.users.values()), dim=1),
         "lists": found.lists.int(),
     }
+    return {f"{JUDGED}{split}.{name}": t.cpu().contiguous() for name, t in tensors.items()}

@@ -54,7 +54,7 @@ def used_models() -> set[Path]:
     }
     pairs = [(Experiment.of(params, *each), workspace) for each in asked]
     pairs += HeldOut(workspace, params).experiments()
-    prints = [experiment.fingerprint(given) for experiment, given in pairs]
+    prints = [e.fingerprint(given) for whole, given in pairs for e in (whole, whole.strict)]
     return {path for print_ in prints for path in (cell_path(print_), fit_path(print_))}
 
 

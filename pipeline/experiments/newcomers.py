@@ -59,11 +59,15 @@ class HeldOut:
         """The workspace before the users came."""
         return Part(self.workspace, users=~self.users)
 
+    def experiment(self, system: str) -> Experiment:
+        """Under the strict protocol, with `refit` too: what is told here is of newcomers alone."""
+        p = self.params
+        return Experiment.of(p, system, p.layers, p.seed).strict
+
     def experiments(self) -> Iterator[tuple[Experiment, Workspace]]:
         """All that is fitted, and on what: before each came, and, to compare, with the users."""
-        p = self.params
-        for system in p.newcomers.systems:
-            experiment = Experiment.of(p, system, p.layers, p.seed)
+        for system in self.params.newcomers.systems:
+            experiment = self.experiment(system)
             if self.items.any():
                 yield experiment, self.without_items
             if self.users.any():

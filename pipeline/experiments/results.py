@@ -16,6 +16,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from model.config import REFIT
 from model.metrics import SELECTION, Measure
 from pipeline.common.files import atomic_path, write_csv
 from pipeline.common.paths import RAW
@@ -40,7 +41,8 @@ TYPES = (
     | {"limited": pa.bool_()}
 )
 
-HEADLINES = {"test": ("ndcg", "recall", "precision"), "validation": ("ndcg",)}
+ACCURATE = ("ndcg", "recall", "precision")
+HEADLINES = {"test": ACCURATE, "validation": ("ndcg",), REFIT: ACCURATE}
 
 
 @dataclass(frozen=True)

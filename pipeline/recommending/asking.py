@@ -106,17 +106,17 @@ class Askers:
         Args:
             users: rows, None for all.
         """
-        train, seen = self.histories.splits["train"], self.histories.seen(hide)
-        rows = torch.arange(train.n_users) if users is None else users
-        for block in rows.split(max(1, CELLS // max(1, train.n_items))):
-            there = block.to(train.items.device)
+        known, seen = self.histories.fitted, self.histories.seen(hide)
+        rows = torch.arange(known.n_users) if users is None else users
+        for block in rows.split(max(1, CELLS // max(1, known.n_items))):
+            there = block.to(known.items.device)
             with torch.inference_mode():
                 items, scores = rank(self.scorer, there, k, seen=seen, allowed=allowed)
             yield block, items.cpu(), scores.cpu()
 
     def known(self, user: int, hide: str) -> Asker:
         """A user by row; `hide` as in `Histories.seen`."""
-        history = self.histories.of(user, ["train"])
+        history = self.histories.known(user)
         row = torch.tensor([user], device=history.device)
         return Asker(self.scorer, row, self.histories.seen(hide), history, self.index)
 
@@ -128,7 +128,7 @@ class Askers:
         if not (liked < self.system.n_items).any():
             raise InputError("a new user is known by items that the model was fitted on: name some")
         first = torch.zeros(1, dtype=torch.int64, device=liked.device)
-        n_items = self.histories.splits["train"].n_items
+        n_items = self.histories.fitted.n_items
         histories = Interactions.of(torch.zeros_like(liked), liked, 1, n_items)
         seen = None if self.histories.seen(hide) is None else histories
         with torch.inference_mode():

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from model.config import Config
+from model.config import REFIT, VALIDATED, Config
 from model.dataset import Catalogue
 from model.experiment import build, system_class
 from model.system import System
@@ -21,6 +21,7 @@ from pipeline.catalogue.workspace import Source, Workspace
 from pipeline.common import paths
 from pipeline.common.files import InputError
 from pipeline.common.revisions import WORKSPACE, read_at
+from pipeline.recommending.histories import fitted_on, union
 
 DATA = Path("data")
 
@@ -103,11 +104,13 @@ def fitted_system(
     own = {
         key.removeprefix("options."): v for key, v in record.items() if key.startswith("options.")
     }
+    if record.get("protocol") == REFIT:
+        record = record | {"protocol": VALIDATED}  # as systems are given it
     try:
         options = options_class(name)(**own)
         config = Config.of(options, record)
         content = workspace.content if options.content else []
-        catalogue = Catalogue(workspace.splits["train"], content)
+        catalogue = Catalogue(union(workspace.splits, fitted_on(description)), content)
         system = build(system_class(name), catalogue, config, description["seed"])
         system.load(tensors)
     except (KeyError, TypeError, RuntimeError) as error:

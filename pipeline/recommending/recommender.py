@@ -20,7 +20,7 @@ from pipeline.common.files import InputError
 from pipeline.common.revisions import WORKSPACE
 from pipeline.recommending.answers import Explanation, Recommendation
 from pipeline.recommending.asking import Asker, Askers, length
-from pipeline.recommending.histories import Histories
+from pipeline.recommending.histories import Histories, fitted_on
 from pipeline.recommending.ids import Ids
 from pipeline.recommending.index import Index
 from pipeline.recommending.new_items import ContentEncoders, NewItem, joined
@@ -263,13 +263,14 @@ class Recommender:
 
     @cached_property
     def _askers(self) -> Askers:
-        histories = Histories(self.workspace.splits, len(self.items), self.device)
+        known = fitted_on(self.description)
+        histories = Histories(self.workspace.splits, len(self.items), self.device, known)
         return Askers(self.system, histories, self.index)
 
     @cached_property
     def _similarities(self) -> Similarities:
-        train = self._askers.histories.splits["train"]
-        return Similarities(self.system, train, self.content, self.device)
+        known = self._askers.histories.fitted
+        return Similarities(self.system, known, self.content, self.device)
 
     @cached_property
     def _terms(self) -> dict[str, Tensor] | None:

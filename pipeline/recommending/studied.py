@@ -39,7 +39,7 @@ def studied(params: Params, system: str, workspace: Workspace) -> Recommender:
     chosen = next(cell for cell in cells if cell.experiment.layers == depth)
     e = chosen.experiment
     description = {"system": system, "layers": e.layers, "seed": e.seed,
-                   "parameters": e.config.record(), "best_epoch": chosen.best_epoch,
+                   "parameters": e.record(workspace), "best_epoch": chosen.best_epoch,
                    "validation": fmean(values[depth]) if values[depth] else None}  # fmt: skip
     device = torch.device(resolve_device(params.device))
     return Recommender.of(workspace, description, chosen.model(workspace), device)
