@@ -114,6 +114,8 @@ class System(ABC):
     def fit(self, dataset: Dataset, run: Run) -> Fit:
         """Fit to the dataset's training interactions, selecting on its validation ones if at all.
 
+        What `run.chosen` names is not selected but taken from there.
+
         Raises:
             FitError: it cannot end well: the memory does not suffice, or it has `Diverged`.
         """

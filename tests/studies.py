@@ -54,7 +54,9 @@ def _interactions() -> dict[str, Pairs]:
 
 
 INTERACTIONS = _interactions()
-JUDGED = {split: np.unique(INTERACTIONS[split][0]) for split in SPLITS}
+RELEVANT = {split: INTERACTIONS[split] for split in SPLITS} | {"refit": INTERACTIONS["test"]}
+"""What is to be found: test too, of models that were fitted once more."""
+JUDGED = {split: np.unique(pairs[0]) for split, pairs in RELEVANT.items()}
 """The users with something to be found."""
 
 
@@ -132,7 +134,7 @@ class Model:
 
     def _judged(self, split: str) -> Judged:
         users = JUDGED[split]
-        relevant = np.bincount(INTERACTIONS[split][0], minlength=USERS)[users]
+        relevant = np.bincount(RELEVANT[split][0], minlength=USERS)[users]
         values = np.stack([self.values[split][m] for m in ACCURACY], axis=1)
         return Judged(users.astype(np.int32), relevant.astype(np.int32), values, self.lists[split])
 
@@ -167,7 +169,7 @@ def model(
             control
         )
         values[split] = dict(zip(ACCURACY, (mine + 0.1 * once + bias).T, strict=True))
-        level = {"validation": validation, "test": test}[split]
+        level = {"validation": validation, "test": test}.get(split)
         if level is not None:
             noise = rng(split).normal(0, 0.02, n)
             values[split][SELECTION] = level + noise - noise.mean()
@@ -208,12 +210,13 @@ def write_workspace(
     failures: list[tuple[str, str, str, str]] = FAILURES,
     weights: dict[str, str] = WEIGHTS,
     fusion: str = "frozen",
+    protocol: str = "validated",
     **summary: Any,
 ) -> None:
     """What the earlier stages leave in `folder`, the current one."""
     assert Path.cwd() == folder
     trained = trained or next(m for m in models if m.control is None)
-    _parameters(models, fusion)
+    _parameters(models, fusion, protocol)
     for system in dict.fromkeys(m.system for m in models):
         trials = [m.trial() for m in models if m.system == system]
         study = paths.STUDY / system
@@ -222,16 +225,16 @@ def write_workspace(
         write_judged(study / "users.parquet", study / "lists.parquet", trials)
     _prepared(trained, summary)
     _encoded(failures, weights)
-    _trained(trained)
+    _trained(trained, protocol)
     _newcomers()
 
 
-def _parameters(models: list[Model], fusion: str) -> None:
+def _parameters(models: list[Model], fusion: str, protocol: str) -> None:
     yaml = YAML()
     params = yaml.load(REPOSITORY / "params.yaml")
     layers = {m.layers for m in models} - {None} or {0, 2}
     seeds = {m.seed for m in models} - {None} or {1, 2, 3}
-    params["fusion"] = fusion
+    params["fusion"], params["protocol"] = fusion, protocol
     params["study"] = {
         "systems": list(dict.fromkeys(m.system for m in models)),
         "layers": sorted(layers),
@@ -290,7 +293,7 @@ def _texts(path: Path, names: tuple[str, ...], rows: list[tuple[str, ...]]) -> N
     write_csv(path, pa.Table.from_arrays(arrays, list(names)))
 
 
-def _trained(trained: Model) -> None:
+def _trained(trained: Model, protocol: str) -> None:
     paths.MODELS.mkdir(parents=True, exist_ok=True)
     paths.REPORTS.mkdir(parents=True, exist_ok=True)
     trial = trained.trial()
@@ -298,7 +301,7 @@ def _trained(trained: Model) -> None:
         "dataset": "data/raw/sample", "split": "leave one out", "ratings": "all", "k_core": 3,
         "system": trained.system, "layers": trained.layers, "seed": trained.seed,
         "modalities": ["text", "image"], "best_epoch": trained.best_epoch,
-        "parameters": {"train.layer_weights": [], "aggregate": "mean"},
+        "parameters": {"train.layer_weights": [], "aggregate": "mean", "protocol": protocol},
     }  # fmt: skip
     items = np.random.default_rng(1).normal(size=(ITEMS, 4)).astype(np.float32)
     save_file({"items": items}, paths.MODEL, {"recommender": json.dumps(description)})

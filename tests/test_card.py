@@ -75,6 +75,7 @@ def test_the_card_says_no_more_than_was_done(make: Make) -> None:
     # That popular items are shown more is a result, to be read, and not a rule.
     assert "served worse" not in text and "`tables/slices-users.csv`" in text
     assert "of this one model" in text
+    assert "refit" not in text and "at most" not in text
     text = card(make(without(models(), "validation")))
     assert "Nothing was selected: it is the state after the last epoch." in text
     assert "selected on validation" not in text
@@ -172,3 +173,14 @@ def times(folder: Path) -> dict[str, dict[str, str]]:
         for row in re.findall(r"<tr[^>]*>(.*?)</tr>", page, re.S)
     )
     return {row[0]: dict(zip(headings, row, strict=True)) for row in rows}
+
+
+def test_the_card_tells_the_refit_from_what_was_selected(make: Make) -> None:
+    splits = ("validation", "test", "refit")
+    trained = model("frozen", 2, 1, splits=splits, best_epoch=17)
+    text = card(make(models(), trained=trained, protocol="refit"))
+    assert "K = 2, seed 1, best epoch 17. It reads" in text
+    assert "of this one model (refit) and of the fit that validation selected" in text
+    assert "refit is test, of this model; the other rows are of the fit that was selected" in text
+    assert re.findall(r"^\| (\w+) \| NDCG@10", text, re.M) == ["test", "validation", "refit"]
+    assert "at most 1 items are such" in text and "| protocol | refit |" in text

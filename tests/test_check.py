@@ -92,6 +92,15 @@ def test_what_is_there_and_what_it_costs(
     assert sorted(Path().rglob("*")) == before  # the workspace stays as it is
 
 
+def test_a_refit_costs_as_much_again(params: Params) -> None:
+    write_catalogue(Path("shop"))
+    study = Study(["popularity"], [2], [1])
+    again = replace(params, study=study, fusion="popularity", protocol="refit")
+    assert check_lines(again)[0].startswith("popularity: 2 models to fit, each twice: ")
+    strict = check_lines(replace(again, protocol="validated"))
+    assert strict[0].startswith("popularity: 2 models to fit: ")
+
+
 def test_what_is_missing_of_a_split_is_told(
     params: Params, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,25 @@ def test_measures() -> None:
     for wrong in ("map", "map@", "map@0", "@x", "map@-5"):
         with pytest.raises(InputError, match="a metric is a name and a cut-off, such as ndcg@10"):
             measure_of(wrong)
+
+
+def test_refits_are_compared_where_both_have_one() -> None:
+    def refitted(values: Sequence[float]) -> Side:
+        plain = side(values)
+        more = plain.users.set_column(
+            plain.users.column_names.index("split"), "split", pa.array(["refit"] * len(plain.users))
+        )
+        return replace(plain, users=pa.concat_tables([plain.users, more]))
+
+    first, second = refitted(FIRST), refitted(BETTER)
+    strict = [("test", "ndcg@10"), ("test", "recall@10")]
+    both = measures_of(first, second, "ndcg@10", "test")
+    assert both == [*strict, ("refit", "ndcg@10"), ("refit", "recall@10")]
+    assert paired(first, second, *both[2]).less.difference == pytest.approx(np.mean(GAINS))
+    assert measures_of(first, side(BETTER), "ndcg@10", "test") == strict
+    # It is no split of the catalogue.
+    with pytest.raises(InputError, match=r"in validation; splits that can be compared: test$"):
+        measures_of(first, second, "ndcg@10", "validation")
 
 
 def test_the_page() -> None:

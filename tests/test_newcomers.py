@@ -206,6 +206,18 @@ def test_the_stage_judges_everyone_and_fits_once(
     assert before == [path.read_bytes() for path in sorted(paths.NEWCOMERS.iterdir())]
 
 
+def test_a_refit_is_no_matter_of_newcomers(project: Params) -> None:
+    newcomers.main()
+    before = [path.read_bytes() for path in sorted(paths.NEWCOMERS.iterdir())]
+    cells = sorted(Path(".cache/cells").iterdir())
+    text = Path("params.yaml").read_text()
+    assert "protocol: validated" in text
+    Path("params.yaml").write_text(text.replace("protocol: validated", "protocol: refit"))
+    newcomers.main()
+    assert before == [path.read_bytes() for path in sorted(paths.NEWCOMERS.iterdir())]
+    assert cells == sorted(Path(".cache/cells").iterdir())
+
+
 def test_what_is_fitted_is_not_pruned(project: Params) -> None:
     from pipeline.experiments.kept import prune
 

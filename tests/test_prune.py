@@ -33,6 +33,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> params.Params:
     return made
 
 
+def test_a_refit_and_its_strict_part(
+    project: params.Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = replace(project, protocol="refit")
+    for asked in (again, project):
+        monkeypatch.setattr(kept, "load", lambda asked=asked: asked)
+        cell = cell_of(Experiment.of(again, "alpha", 3, 7), Workspace())
+        strict = cell_of(cell.experiment.strict, Workspace())
+        assert cell.path != strict.path
+        kept.prune()
+        assert strict.path.exists() and cell.path.exists() == (asked is again)
+
+
 def test_cells_fits_and_leftovers(project: params.Params) -> None:
     asked = [
         ("alpha", 3, 7), *((v, 1, s) for v in ("none", "frozen") for s in (1, 2)),

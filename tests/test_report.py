@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 from studies import REPOSITORY, WEIGHTS, Model, model, selected, without
 
+from model.metrics import SELECTION
 from pipeline.common import paths
 from pipeline.common.params import load
 from pipeline.reporting import data_sections, figures
@@ -645,3 +647,60 @@ def test_without_newcomers_there_is_no_section(make: Make, monkeypatch: pytest.M
     folder = make(models())
     assert "New items" not in (folder / "report.md").read_text()
     assert not {"new-items", "new-users"} & names(folder, "tables")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_refit_has_a_table_of_its_own_and_changes_no_other(make: Make) -> None:
+    def found(folder: Path) -> dict[str, bytes]:
+        return {path.stem: path.read_bytes() for path in (folder / "tables").iterdir()}
+
+    folder = make(models())
+    strict, findings = found(folder), section(folder, "Findings")
+    again = [refitted(m) for m in models()]
+    shutil.rmtree(folder)
+    folder = make(again, protocol="refit")
+    both = found(folder)
+    assert both.keys() - strict.keys() == {"refit"}
+    assert {name for name in strict if strict[name] != both[name]} == {"trained", "parameters"}
+    assert section(folder, "Findings") == findings
+    evidence = read(folder / "tables/selection.csv")
+    rows = read(folder / "tables/refit.csv")
+    assert [row["system"] for row in rows] == [row["system"] for row in evidence] == SYSTEMS
+    for row in rows:
+        mine = [m for m in again if (m.system, str(m.layers)) == (row["system"], row["layers"])]
+        of_seeds = [m for m in mine if m.control is None]
+        before, after = (
+            np.mean([m.values[split][SELECTION] for m in of_seeds], axis=0)
+            for split in ("test", "refit")
+        )
+        assert float(row["test NDCG@10"]) == pytest.approx(before.mean())
+        assert float(row["refit NDCG@10"]) == pytest.approx(after.mean())
+        column = "difference (users)"
+        less = after - before
+        assert float(row[column]) == pytest.approx(less.mean())
+        interval = stats.bootstrap(
+            (less,), np.mean, n_resamples=4000, method="BCa", rng=np.random.default_rng(1)
+        ).confidence_interval
+        ends = float(row[f"{column} low"]), float(row[f"{column} high"])
+        width = interval.high - interval.low
+        assert ends == pytest.approx((interval.low, interval.high), abs=0.08 * width)
+    for page in ("report.md", "index.html"):
+        text = (folder / page).read_text()
+        assert "no finding and no other comparison rests on it" in text
+        assert "the split refit is test, of this model" in text
+    # Numbers that another protocol left are not shown.
+    shutil.rmtree(folder)
+    folder = make(again)
+    assert "refit" not in names(folder, "tables")
+    assert "refit" not in section(folder, "Systems compared")
+
+
+def refitted(m: Model) -> Model:
+    """The same, fitted once more."""
+    more = model(m.system, m.layers, m.seed, m.control, splits=["refit"])
+    return replace(m, values={**m.values, **more.values}, lists={**m.lists, **more.lists})
+
+
+def section(folder: Path, title: str) -> str:
+    """What stands under a heading of report.md."""
+    return (folder / "report.md").read_text().split(f"\n## {title}\n")[1].split("\n## ")[0]

@@ -613,14 +613,28 @@ def made_with(models: list[Row], early_stopping: bool = True) -> Inputs:
 
 @pytest.mark.parametrize(
     ("protocol", "validation", "stops"),
-    [("validated", 5, True), ("validated", 0, False), ("published", 5, False)],
+    [("validated", 5, True), ("validated", 0, False), ("published", 5, False), ("refit", 5, True)],
 )
 def test_fits_stop_early_on_validation_alone(protocol: str, validation: int, stops: bool) -> None:
-    made: Any = SimpleNamespace(
-        params=SimpleNamespace(protocol=protocol),
-        summary={"interactions": {"train": 9, "validation": validation}},
-    )
-    assert Inputs.early_stopping.fget(made) is stops  # type: ignore[attr-defined]
+    assert under(protocol, validation).early_stopping is stops
+
+
+@pytest.mark.parametrize(
+    ("protocol", "validation", "refitted"),
+    [("refit", 5, True), ("refit", 0, False), ("validated", 5, False), ("published", 5, False)],
+)
+def test_there_is_a_refit_where_it_is_asked_for_and_there_is_more_to_fit(
+    protocol: str, validation: int, refitted: bool
+) -> None:
+    assert under(protocol, validation).refitted is refitted
+
+
+def under(protocol: str, validation: int) -> Inputs:
+    """What a report's inputs say of a protocol and of a number of validation interactions."""
+    made = object.__new__(Inputs)
+    summary = {"interactions": {"train": 9, "validation": validation}}
+    vars(made).update(params=SimpleNamespace(protocol=protocol), summary=summary)
+    return made
 
 
 @pytest.mark.parametrize(("system", "encoded", "reads"), [

@@ -159,6 +159,8 @@ def _fitting(system: str, data: Dataset, params: Params) -> tuple[str, float]:
         data = Dataset(Catalogue(data.catalogue.train), data.validation, data.test)
     took: list[float] = []
     said = f"{system}: {cells} model{'s' if cells > 1 else ''} to fit"
+    if experiment.refit and len(data.validation):
+        said, cells = f"{said}, each twice", 2 * cells
     try:
         with _at_most(LIMIT):
             model = build(system_class(system), data.catalogue, config, params.seed)

@@ -66,7 +66,7 @@ def measures_of(first: Side, second: Side, chosen: str, split: str) -> list[tupl
     known = {side: _judged_by(side) for side in (first, second)}
     for side, judged in known.items():
         if split not in judged:
-            there = ", ".join(judged) or "none"
+            there = ", ".join(name for name in judged if name in side.splits) or "none"
             raise InputError(f"{side.name}: no user has anything to be found in {split}; "
                              f"splits that can be compared: {there}")  # fmt: skip
         if chosen not in judged[split]:

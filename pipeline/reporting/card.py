@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from safetensors import safe_open
 
+from model.config import REFIT
 from model.metrics import METRICS, SELECTION, Measure
 from pipeline.evidence.significance import compare
 from pipeline.experiments.results import HEADLINES
@@ -34,6 +35,7 @@ def model_card(inputs: Inputs) -> str:
         random=[m for m, metadata in inputs.embeddings.items() if is_random(metadata)],
         read=described["modalities"],
         selected=inputs.early_stopping,
+        refitted=inputs.refitted,
         modalities=modalities_table(inputs.summary, inputs.embeddings, inputs.failures),
         metrics=metrics_table(users),
         parameters=Table(
@@ -59,6 +61,8 @@ def metrics_table(users: Any) -> Table:
             interval = Interval(found.difference, found.low, found.high)
             rows.append((split, title(measure), interval, found.users))
     caption = "Metrics, with 95 % intervals over users (BCa bootstrap), of this one model"
+    if REFIT in splits:
+        caption += " (refit) and of the fit that validation selected"
     return Table("card", caption, ("split", "metric", "value", "users"), tuple(rows))
 
 

@@ -32,6 +32,12 @@ def trained(inputs: Inputs, files: list[Table]) -> Section:
         f"{trained_in_words(inputs.params)}: `{paths.MODEL}`, what `dvc metrics diff` compares; "
         "`reports/model-card.md` describes it."
     )
+    if inputs.refitted:
+        text += (
+            " It was fitted on training and validation interactions together (`protocol: refit`): "
+            "the split refit is test, of this model; the other splits and the curves are of the "
+            "fit that validation selected, on training interactions alone."
+        )
     tables = kept(files, trained_table(inputs.results))
     figures = [*captions.of_trained(inputs.history, loss_of(inputs.params))]
     return Section("The trained model", [text], figures, tables)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from model.config import PUBLISHED, REFIT
 from pipeline.common.params import Params
 from pipeline.experiments.results import Row, Study
 from pipeline.reporting.slicing import Relations
@@ -76,5 +77,13 @@ class Inputs:
     @property
     def early_stopping(self) -> bool:
         """Whether fits end when validation no longer improves."""
-        validation = self.summary["interactions"].get("validation", 0)
-        return self.params.protocol == "validated" and validation > 0
+        return self.params.protocol != PUBLISHED and self._has_validation
+
+    @property
+    def refitted(self) -> bool:
+        """Whether systems were fitted once more, on training and validation interactions."""
+        return self.params.protocol == REFIT and self._has_validation
+
+    @property
+    def _has_validation(self) -> bool:
+        return self.summary["interactions"].get("validation", 0) > 0

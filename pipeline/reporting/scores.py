@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from model.config import REFIT
 from model.metrics import KS, SELECTION, Measure
 from pipeline.experiments.results import Row
 from pipeline.experiments.selection import selected_depth
@@ -43,6 +44,7 @@ class Scores:
         controls: system → the controls that it was studied under.
         ks: the cut-offs that the catalogue allows.
         split: the one that is compared: test, or validation where the data have no test split.
+        refitted: whether there are numbers of one more fit (`protocol: refit`), split `refit`.
     """
 
     def __init__(self, results: Iterable[Row]) -> None:
@@ -66,6 +68,7 @@ class Scores:
         self.ks = tuple(k for k in KS if k in ks)
         self.split = "test" if "test" in splits else "validation"
         self.validated = "validation" in splits
+        self.refitted = REFIT in splits
 
     def by_seed(
         self,

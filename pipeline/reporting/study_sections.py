@@ -27,6 +27,7 @@ from pipeline.reporting.gallery import gallery
 from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.published import published_table
 from pipeline.reporting.questions import OTHERS, Questions
+from pipeline.reporting.refit import refit_table
 from pipeline.reporting.scores import BASELINE, Scores, Setting
 from pipeline.reporting.sections import Section, kept
 from pipeline.reporting.slicing import items_table, sparsity_table, users_table
@@ -116,7 +117,12 @@ def compared(
             "Systems compared",
             [_how_compared(inputs, evidence)],
             [*captions.of_comparisons({m: comparisons[m] for m in PAPER}, with_content)],
-            kept(files, *(comparisons[m] for m in PAPER), beyond_table(evidence)),
+            kept(
+                files,
+                *(comparisons[m] for m in PAPER),
+                refit_table(inputs, evidence),
+                beyond_table(evidence),
+            ),
             kept(files, *(comparisons[m] for m in ACCURACY if m not in PAPER)),
         ),
         Section(

@@ -57,4 +57,6 @@ def times_report(inputs: Inputs) -> Report | None:
         "of the same study among them. This page is no output of DVC's: equal runs take unequal "
         "times."
     )
+    if inputs.refitted:
+        text += " Seconds are those of both fits (`protocol: refit`), epochs those of the first."
     return Report("what fitting took", [Section("Time and memory", [text], [], [table])], [])
