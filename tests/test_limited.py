@@ -69,6 +69,20 @@ def test_it_is_not_said_before_the_end() -> None:
     assert selection.limited
 
 
+@pytest.mark.parametrize("system", ["none", "ials"])
+def test_epochs_that_were_chosen_before_are_run_to_the_last(system: str) -> None:
+    """Validation, where there is any, has no say then."""
+    own = {"iterations": 2} if system == "ials" else {}
+    for validation in (True, False):
+        run = Run(chosen={"epochs": 5})
+        told = fitted(system, run, options=own, epochs=2, patience=1, validation=validation)
+        assert (len(told.history), told.best_epoch, told.limited) == (5, 5, False)
+        assert told.chosen == {"epochs": 5}
+    free = fitted(system, Run(), options=own, epochs=2, patience=1)
+    assert free.chosen == {"epochs": free.best_epoch}
+    assert not fitted("ease").chosen
+
+
 def fitted(
     system: str, run: Run | None = None, *, validation: bool = True,
     options: dict[str, Any] | None = None, **changes: Any,

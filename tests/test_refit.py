@@ -220,3 +220,17 @@ def test_without_test_it_is_fitted_all_the_same() -> None:
     cell = cell_of(e, Workspace())
     assert cell.splits == ["validation"]
     assert not same(state(cell), state(cell_of(e.strict, Workspace())))
+
+
+def test_a_system_gets_back_all_that_it_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a mixture, say, the weights and its parts' epochs."""
+    given: list[Any] = []
+    chosen, real = {"weight": 0.25, "epochs.first": 7}, system_class("popularity").fit
+
+    def fit(self: Any, dataset: Dataset, run: Run) -> Any:
+        given.append((run.chosen, len(dataset.validation) > 0))
+        return replace(real(self, dataset, run), chosen={} if run.chosen else chosen)
+
+    monkeypatch.setattr(system_class("popularity"), "fit", fit)
+    assert cell_of(experiment("popularity"), Workspace()).chosen == chosen
+    assert given == [(None, True), (chosen, False)]
