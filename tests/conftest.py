@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from model.dataset import Catalogue, Modality
 from model.interactions import Interactions
+from model.ranking import InnerProduct, Scorer
 
 # Worker processes are forked from a server that imports what they need, from any folder.
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
@@ -24,6 +26,16 @@ def random_interactions(users: int, items: int, edges: int, seed: int) -> Intera
 
 def catalogue_of(train: Interactions, *modalities: Modality) -> Catalogue:
     return Catalogue(train, list(modalities))
+
+
+def rounding(scorer: Scorer, users: Tensor) -> Tensor:
+    """(b, 1) how far apart a user's score of an item is at most, alone and among others.
+
+    Products of matrices round it each in their way; other scorers give every user a sum of his own.
+    """
+    if isinstance(scorer, InnerProduct):
+        return scorer.rounding(users)[:, None]
+    return torch.zeros(len(users), 1)
 
 
 @pytest.fixture
