@@ -51,13 +51,24 @@ LAYERS = Range(0, 100)  # propagation has long smoothed everything out by then
 SEED = Range(0, 2**63 - 1)  # what every generator takes
 
 
+def _undeclared(name: str) -> AttributeError:
+    return AttributeError(f"{name} is not among what the system's Options declare to read")
+
+
+class _Own(dict[str, Any]):
+    """What a system reads, by key."""
+
+    def __missing__(self, key: str) -> Any:
+        raise _undeclared(key.rpartition(".")[2])
+
+
 class Declared:
     """A group of parameters of which a system has those that it declares to read."""
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            raise AttributeError(f"{name} is not among what the system's Options declare to read")
+            raise _undeclared(name)
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
@@ -180,6 +191,7 @@ class SystemOptions:
 
 
 O = TypeVar("O", bound=SystemOptions)  # noqa: E741 (options)
+P = TypeVar("P", bound=SystemOptions)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -204,6 +216,14 @@ class Config(Declared, Generic[O]):
         config: Config[O] = _partial(cls, keys_read(options, values), values, "")
         config.__dict__["options"] = options
         return config
+
+    def of_part(self, options: P, **changes: Any) -> Config[P]:
+        """What another system is given that this one is made of: of the same, what it reads.
+
+        Args:
+            changes: dotted key → value of what the part is given otherwise.
+        """
+        return Config[P].of(options, _Own(flatten(self) | changes))
 
     def record(self) -> dict[str, Any]:
         """Key → value of all that the system reads, its own parameters as `options.<key>`."""

@@ -84,7 +84,11 @@ BOUNDS = {
     f"{SYSTEMS}.lattice.feature_dimension": AT_LEAST_1,
     f"{SYSTEMS}.lattice.frozen_weight": FRACTION,
     f"{SYSTEMS}.lattice.regularization": NOT_NEGATIVE,
+    f"{SYSTEMS}.blend.factors": AT_LEAST_1,
+    f"{SYSTEMS}.blend.evidence": POSITIVE,
+    f"{SYSTEMS}.contentknn.neighbors": AT_LEAST_1,
     f"{SYSTEMS}.ease.regularization": POSITIVE,
+    f"{SYSTEMS}.ease.dropout": ([0, 0.99], [-0.01, 1, nan]),
     f"{SYSTEMS}.ease.content_weight": NOT_NEGATIVE,
     f"{SYSTEMS}.ease.user_exponent": NOT_NEGATIVE,
     f"{SYSTEMS}.ease.item_exponent": NOT_NEGATIVE,
@@ -99,7 +103,7 @@ BOUNDS = {
 }
 FUSIONS = [
     "none", "frozen", "alpha", "unfrozen", "normalized", "equal", "early", "mmlgcn", "vbpr",
-    "mmgcn", "lattice", "ease", "ials", "itemknn", "popularity", "random",
+    "mmgcn", "lattice", "blend", "contentknn", "ease", "ials", "itemknn", "popularity", "random",
 ]  # fmt: skip
 # Every name of params.yaml with all that it may be.
 CHOICES = {
@@ -216,7 +220,10 @@ def test_names_are_those_that_are_listed(tmp_path: Path, key: str) -> None:
 
 
 def test_the_file_shows_the_defaults_of_every_system() -> None:
-    written = {name: dict(own) for name, own in DATA[SYSTEMS].items()}
+    written = {
+        name: {key: tuple(v) if isinstance(v, list) else v for key, v in own.items()}
+        for name, own in DATA[SYSTEMS].items()
+    }
     declared = {name: asdict(options_class(name)()) for name in FUSIONS}
     assert written == {name: own for name, own in declared.items() if own}
 

@@ -29,10 +29,14 @@ RIDGE = 1e-3  # of the whitening, in mean variances
 
 @dataclass(frozen=True)
 class Options(SystemOptions):
-    """lambda; alpha^2, the weight of an item's content beside its users; degree exponents."""
+    """lambda; p, the dropout; alpha^2, the weight of an item's content; degree exponents."""
+
+    unread = (("content_weight", 0.0, frozenset({"whiten"})),)
 
     regularization: Annotated[float, Positive] = 50.0
+    dropout: Annotated[float, Range(0, 0.99)] = 0.0
     content_weight: Annotated[float, Range(0)] = 0.0
+    whiten: bool = True
     user_exponent: Annotated[float, Range(0)] = 0.0
     item_exponent: Annotated[float, Range(0)] = 0.0
 
@@ -43,11 +47,12 @@ class Options(SystemOptions):
 
 
 class Ease(ClosedForm):
-    r"""s_u = x_u B, B_ij = -P_ij / P_jj with P = (G + lambda I)^-1, B_jj = 0.
+    r"""s_u = x_u B, B_ij = -P_ij / P_jj with P = (G + p / (1 - p) diag(G) + lambda I)^-1, B_jj = 0.
 
     G = X^T X + alpha^2 \sum_m F_m F_m^T, X the training interactions, each divided by
-    deg(u)^user_exponent deg(i)^item_exponent, F_m (I, w) the whitened unit vectors of modality m
-    (Add-EASE, Jeunen et al., 2020: features are further users). It is solved in float64.
+    deg(u)^user_exponent deg(i)^item_exponent, F_m (I, w) the unit vectors of modality m, whitened
+    or as they are (Add-EASE, Jeunen et al., 2020: features are further users). p is how much of
+    its input a denoising autoencoder would lose (EDLAE, Steck, 2020). It is solved in float64.
     """
 
     def solve(self, seed: int) -> dict[str, Tensor]:
@@ -56,9 +61,9 @@ class Ease(ClosedForm):
         self._require_memory(device)
         gram = gram_of(self._weighed(), n)
         for modality in self.catalogue.modalities if options.content else ():
-            f = Whitening.of(modality)(modality).to(device)
+            f = self._features(modality)(modality).to(device)
             gram.addmm_(f, f.T, alpha=options.content_weight)
-        gram.diagonal().add_(options.regularization)
+        gram.diagonal().mul_(1 / (1 - options.dropout)).add_(options.regularization)
         factor = torch.linalg.cholesky(gram)
         del gram
         inverse = torch.cholesky_inverse(factor)
@@ -108,8 +113,8 @@ class Ease(ClosedForm):
         diagonal = self.fitted["diagonal"].double()
         column = diagonal.new_zeros(self.n_items, len(known[0].present))
         for modality, new in zip(modalities, known, strict=True):
-            whiten = Whitening.of(modality)
-            f, g = whiten(modality).to(diagonal.device), whiten(new).to(diagonal.device)
+            features = self._features(modality)
+            f, g = features(modality).to(diagonal.device), features(new).to(diagonal.device)
             column.addmm_(f, g.T, alpha=self.config.options.content_weight)
         b = self.fitted["weights"][:, : self.n_items].double()
         inverse = (-b * diagonal).fill_diagonal_(0) + diagonal.diag()
@@ -117,6 +122,10 @@ class Ease(ClosedForm):
         weights = torch.cat([self.fitted["weights"], (inverse @ column).float()], dim=1)
         extended.fitted = self.fitted | {"weights": weights}
         return extended
+
+    def _features(self, modality: Modality) -> Callable[[Modality], Tensor]:
+        """What makes F_m of vectors, by those that the catalogue has."""
+        return Whitening.of(modality) if self.config.options.whiten else as_they_are
 
     def _values(self, histories: Interactions) -> Tensor:
         """(e,) the entries of X; items keep the degrees that they have in training."""
@@ -155,6 +164,11 @@ def gram_of(x: SparseMatrix, n: int) -> Tensor:
             pattern.transposed_offsets, pattern.transposed_columns, values, block
         )
     return gram
+
+
+def as_they_are(modality: Modality) -> Tensor:
+    """(n, w) float64 unit vectors; zeros where an item lacks it."""
+    return l2norm(modality.vectors.double()) * modality.present[:, None]
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
-import torch
 from scipy import sparse
 from torch import Tensor
 
-from model.closed_form import ClosedForm
 from model.config import OneOf, Range, SystemOptions
-from model.interactions import Interactions
-
-if TYPE_CHECKING:
-    from model.ranking import Scorer
+from model.neighborhood import Neighborhood, matrix_of, tensors_of
 
 ROWS = 1024  # items whose similarities are held at a time
 
@@ -37,7 +31,7 @@ class Options(SystemOptions):
     b: Annotated[float, Range(0, 1)] = 0.75
 
 
-class ItemKnn(ClosedForm):
+class ItemKnn(Neighborhood):
     r"""s_ui = \sum_{j in N_u} S_ji, S_j the similarities of j's nearest items, j left out.
 
     cosine: S_ij = n_ij / (sqrt(n_i n_j) + shrinkage), n_ij the users that have both. bm25: items
@@ -58,47 +52,7 @@ class ItemKnn(ClosedForm):
                 rows = np.repeat(np.arange(first, first + block.shape[0]), np.diff(block.indptr))
                 block.data /= np.sqrt(counts[rows] * counts[block.indices]) + o.shrinkage
             parts.append(nearest(block, first, o.neighbors))
-        nearby = sparse.vstack(parts).tocsr()
-        return {
-            "offsets": torch.from_numpy(nearby.indptr.astype(np.int64)),
-            "items": torch.from_numpy(nearby.indices.astype(np.int64)),
-            "similarities": torch.from_numpy(nearby.data),
-        }
-
-    def folding(self) -> Callable[[Interactions], Scorer]:
-        s = self._similarities()
-
-        def scorer(histories: Interactions) -> Scorer:
-            x = matrix_of(histories.of_first(self.n_items))
-            return lambda users: torch.from_numpy((x[users.cpu().numpy()] @ s).toarray()).to(
-                users.device
-            )
-
-        return scorer
-
-    def carriers(self) -> Callable[[Tensor, int], Tensor]:
-        columns = self._similarities().tocsc()
-
-        def carried(history: Tensor, item: int) -> Tensor:
-            column = columns[:, item].toarray()[:, 0]
-            return torch.from_numpy(column).to(history.device)[history]
-
-        return carried
-
-    def _similarities(self) -> sparse.csr_matrix:
-        """S (I, I), a row an item with its nearest."""
-        offsets, items, similarities = (
-            self.fitted[name].cpu().numpy() for name in ("offsets", "items", "similarities")
-        )
-        shape = (self.n_items, self.n_items)
-        return sparse.csr_matrix((similarities, items, offsets), shape=shape)
-
-
-def matrix_of(train: Interactions) -> sparse.csr_matrix:
-    """X, (U, I) with ones, float64."""
-    offsets, items = train.offsets.cpu().numpy(), train.items.cpu().numpy()
-    shape = (train.n_users, train.n_items)
-    return sparse.csr_matrix((np.ones(len(items)), items, offsets), shape=shape)
+        return tensors_of(sparse.vstack(parts).tocsr())
 
 
 def bm25(x: sparse.csr_matrix, k1: float, b: float) -> sparse.csr_matrix:

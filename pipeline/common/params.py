@@ -185,6 +185,11 @@ def _check_across(params: Params) -> None:
             list(given),
             [f"one above 0 among the first {shallowest + 1}, for {shallowest} layers"],
         )
+    for system, options in params.systems.items():
+        parts = getattr(options, "parts", None)
+        if parts is not None and (not parts or len({*parts}) < len(parts)):
+            key = f"systems.{system}.parts"
+            raise _invalid(key, list(parts), ["at least one part, each once"])
     for modality, entry in params.encode.items():
         if entry.encoder not in encoders_of(modality):
             raise _invalid(f"encode.{modality}.encoder", entry.encoder, encoders_of(modality))

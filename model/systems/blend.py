@@ -1,0 +1,351 @@
+"""A blend of systems that err differently: closed forms, content and late fusion, weighed alike."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from model import reductions
+from model.config import (
+    LATE_FUSION,
+    SELECTING,
+    Config,
+    OneOf,
+    Positive,
+    Range,
+    SystemOptions,
+)
+from model.dataset import Catalogue, Dataset, Modality
+from model.evaluation import evaluate, validated
+from model.metrics import SELECTION
+from model.ranking import InnerProduct
+from model.search import Point, climbed
+from model.system import Fit, Row, Run, System
+from model.systems import (
+    alpha,
+    contentknn,
+    ease,
+    equal,
+    frozen,
+    ials,
+    itemknn,
+    none,
+    normalized,
+    unfrozen,
+)
+
+if TYPE_CHECKING:
+    from model.interactions import Interactions
+    from model.ranking import Scorer
+
+CONTENT_WEIGHT = 0.1  # EASE's alpha^2, in lambda
+DROPOUT = 0.2  # EASE's p
+
+SOUGHT: dict[str, tuple[Point, Point]] = {
+    # Part → where its parameters start, and the factors of the search's steps.
+    "ease": ({"strength": 8.0, "normalized": 0.0}, {"strength": 2.0, "normalized": 0.0}),
+    "ials": (
+        {"unobserved_weight": 0.1, "regularization": 0.01},
+        {"unobserved_weight": 2.0, "regularization": 2.0},
+    ),
+    "itemknn": ({"shrinkage": 20.0}, {"shrinkage": 2.0}),
+}
+CLASSES: dict[str, type[System]] = {
+    "ease": ease.Ease,
+    "ials": ials.Ials,
+    "itemknn": itemknn.ItemKnn,
+    "contentknn": contentknn.ContentKnn,
+    "none": none.Unfused,
+    "frozen": frozen.Frozen,
+    "alpha": alpha.Alpha,
+    "unfrozen": unfrozen.Unfrozen,
+    "normalized": normalized.Normalized,
+    "equal": equal.Equal,
+}
+PLAIN: dict[str, type[SystemOptions]] = {
+    # Parts without parameters of their own.
+    "contentknn": contentknn.Options,
+    "none": none.Options,
+    "frozen": frozen.Options,
+    "alpha": alpha.Options,
+    "unfrozen": unfrozen.Options,
+    "normalized": normalized.Options,
+    "equal": equal.Options,
+}
+WITHOUT_CONTENT = ("ials", "itemknn", "none")
+
+
+@dataclass(frozen=True)
+class Options(SystemOptions):
+    """Its `parts`; the `factors` of iALS; the `evidence` against a part that leaves it out."""
+
+    reads = SELECTING | {"seed"}
+    content = True
+
+    parts: tuple[
+        Annotated[
+            str,
+            OneOf(
+                ("ease", "ials", "itemknn", "contentknn")
+                + ("none", "frozen", "alpha", "unfrozen", "normalized", "equal")
+            ),
+        ],
+        ...,
+    ] = ("ease", "ials", "itemknn", "contentknn")
+    factors: Annotated[int, Range(1)] = 256
+    evidence: Annotated[float, Positive] = 2.0
+
+    def __post_init__(self) -> None:
+        # What gradients fit reads here what it reads alone: `layers`, `train` and the rest.
+        if {*self.parts} - {"ease", "ials", "itemknn", "contentknn"}:
+            object.__setattr__(self, "reads", LATE_FUSION)
+
+
+class Blend(System):
+    r"""s_ui = \frac{1}{|C_i|} \sum_{c \in C_i} (s^c_ui - mu^c_u) / sigma^c_u.
+
+    C_i are the parts that know item i, mu and sigma the mean and the standard deviation of a part's
+    scores of a user over the items of the catalogue that the user does not have (CombSUM of
+    z-scores: Fox and Shaw, 1994; Renda and Straccia, 2003). A user without history gets what is
+    popular.
+
+    Validation chooses each part's parameters (`model.search`). Weights stay equal, since estimated
+    ones mostly do worse on what comes next (Smith and Wallis, 2009), but parts that harm are left
+    out, one after another: as long as the blend without one gains in NDCG@10, paired over the users
+    of validation, by more than `evidence` standard errors, the one with the most goes.
+
+    EASE has the items' content as further users, with alpha^2 = lambda / 10, and a dropout of 0.2;
+    its lambda is a multiple, `strength`, of the mean diagonal of G, and `normalized` says whether
+    interactions are divided by deg(u)^(1/4) deg(i)^(1/8).
+    """
+
+    added = 0  # items that came after fitting
+
+    def __init__(self, catalogue: Catalogue, config: Config[Any]) -> None:
+        super().__init__(catalogue, config)
+        self.catalogue = catalogue
+        self.chosen: Point = {}
+        self.parts: dict[str, System] = {}
+
+    def to(self, device: torch.device) -> Self:
+        train = self.catalogue.train.to(device)
+        self.catalogue = Catalogue(train, self.catalogue.modalities)
+        for part in self.parts.values():
+            part.to(device)
+        return self
+
+    def fit(self, dataset: Dataset, run: Run) -> Fit:
+        start = time.perf_counter()
+        train, validation = dataset.catalogue.train, dataset.validation
+        for name in self.config.options.parts:
+            if name == "contentknn" and not self.catalogue.modalities:
+                continue
+            if run.chosen is None:
+                self._seek(name, dataset, run)
+            elif (point := _of_part(run.chosen, name)) is not None:
+                self._take(name, *self._fitted(name, point, dataset, run))
+        if run.chosen is None and len(validation):
+            self._leave_out(train, validation)
+        row: Row = {"epoch": 1}
+        if len(validation):
+            row |= validated(self.scorer(), train, validation)
+        run.on_epoch(row, time.perf_counter() - start)
+        return Fit([row], 1, chosen=dict(self.chosen))
+
+    def _seek(self, name: str, dataset: Dataset, run: Run) -> None:
+        """Fit a part with the parameters that validation prefers."""
+        start, factors = SOUGHT.get(name, ({}, {}))
+        best, kept = -1.0, self._fitted(name, start, dataset, run)
+
+        def value(point: Point) -> float:
+            nonlocal best, kept
+            fitted = kept if point == start else self._fitted(name, point, dataset, run)
+            found = fitted[1].history[fitted[1].best_epoch - 1][str(SELECTION)]
+            if found > best:
+                best, kept = found, fitted
+            return found
+
+        if factors and len(dataset.validation):
+            climbed(start, factors, value)
+        self._take(name, *kept)
+
+    def _fitted(
+        self, name: str, point: Point, dataset: Dataset, run: Run
+    ) -> tuple[System, Fit, Point]:
+        part = self._built(name, point, run.seed)
+        told = part.fit(dataset, Run(run.seed, chosen=point if run.chosen else None))
+        return part, told, point | told.chosen
+
+    def _built(self, name: str, point: Point, seed: int) -> System:
+        torch.manual_seed(seed)
+        factors = {"train.dimension": self.config.options.factors} if name == "ials" else {}
+        config = self.config.of_part(_options(name, point, self.catalogue), **factors)
+        return CLASSES[name](self.catalogue, config).to(self.catalogue.train.items.device)
+
+    def _take(self, name: str, part: System, told: Fit, point: Point) -> None:
+        self.parts[name] = part
+        self.chosen |= {f"{name}.{key}": value for key, value in (point | {"weight": 1.0}).items()}
+
+    def _leave_out(self, train: Interactions, validation: Interactions) -> None:
+        """Drop the parts without which the blend is better, if there are such."""
+
+        def per_user(parts: Mapping[str, System]) -> Tensor:
+            scorer = self._blended(parts)(train)
+            found = evaluate(scorer, seen=train, relevant=validation, ks=(SELECTION.k,))
+            return found.users[SELECTION]
+
+        while len(self.parts) > 1:
+            whole = per_user(self.parts)
+            gains = {
+                name: t_statistic(
+                    per_user({n: p for n, p in self.parts.items() if n != name}) - whole
+                )
+                for name in self.parts
+            }
+            name = max(gains, key=gains.__getitem__)
+            if gains[name] <= self.config.options.evidence:
+                return
+            del self.parts[name]
+            self.chosen = {
+                key: value for key, value in self.chosen.items() if not key.startswith(f"{name}.")
+            }
+
+    def scorer(self) -> Scorer:
+        return self.folding()(self.catalogue.train)
+
+    def folding(self) -> Callable[[Interactions], Scorer]:
+        return self._blended(self.parts)
+
+    def _blended(self, parts: Mapping[str, System]) -> Callable[[Interactions], Scorer]:
+        makers = [part.folding() for part in parts.values()]
+        n, train = self.n_items, self.catalogue.train
+        popular = F.pad(torch.bincount(train.items, minlength=n).double(), (0, self.added))
+
+        def scorer(histories: Interactions) -> Scorer:
+            known = histories.of_first(n)
+            scorers = [in_float64(make(known)) for make in makers]
+            degrees = known.degrees()
+
+            def scores(users: Tensor) -> Tensor:
+                offsets, entries = known.entries(users)
+                rows = torch.arange(len(users), device=users.device)
+                open_ = torch.ones(len(users), n, dtype=torch.bool, device=users.device)
+                open_[rows.repeat_interleave(offsets.diff()), known.items[entries]] = False
+                total = torch.zeros(len(users), n + self.added, dtype=torch.float64).to(popular)
+                knowing = torch.zeros_like(popular)
+                for one in scorers:
+                    z = standardized(one(users).double(), open_)
+                    total[:, : z.shape[1]] += z
+                    knowing[: z.shape[1]] += 1
+                total /= knowing
+                return torch.where(degrees[users, None] > 0, total, popular).float()
+
+            return scores
+
+        return scorer
+
+    def with_items(self, content: Sequence[Modality]) -> Self:
+        """Known by the parts that read content."""
+        takers = [name for name in self.parts if name not in WITHOUT_CONTENT]
+        if not (takers and self.catalogue.modalities):
+            return super().with_items(content)
+        extended = copy.copy(self)
+        extended.parts = {
+            name: part.with_items(content) if name in takers else part
+            for name, part in self.parts.items()
+        }
+        extended.added = self.added + len(content[0].present)
+        return extended
+
+    def state(self) -> dict[str, Tensor]:
+        chosen = {
+            f"chosen.{key}": torch.tensor(value, dtype=torch.float64)
+            for key, value in self.chosen.items()
+        }
+        fitted = {
+            f"{name}.{key}": tensor
+            for name, part in self.parts.items()
+            for key, tensor in (part.state() | part.constants()).items()
+        }
+        return chosen | fitted
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        chosen = _of_part(state, "chosen") or {}
+        self.chosen = {key: float(value) for key, value in chosen.items()}
+        self.parts = {}
+        for name in CLASSES:
+            if (point := _of_part(self.chosen, name)) is not None:
+                self.parts[name] = self._built(name, point, 0)
+                self.parts[name].load(_of_part(state, name) or {})
+
+    def diagnostics(self) -> dict[str, float]:
+        return dict(self.chosen)
+
+
+def _options(name: str, point: Point, catalogue: Catalogue) -> SystemOptions:
+    """A part's, for the parameters sought."""
+    if name == "ials":
+        return ials.Options(
+            unobserved_weight=point["unobserved_weight"], regularization=point["regularization"]
+        )
+    if name == "itemknn":
+        return itemknn.Options(shrinkage=point["shrinkage"])
+    if name in PLAIN:
+        return PLAIN[name]()
+    exponents = (0.25, 0.125) if point["normalized"] else (0.0, 0.0)
+    strength = point["strength"] * mean_diagonal(catalogue.train, *exponents)
+    content = CONTENT_WEIGHT * strength if catalogue.modalities else 0.0
+    return ease.Options(strength, DROPOUT, content, False, *exponents)
+
+
+def mean_diagonal(train: Interactions, user_exponent: float, item_exponent: float) -> float:
+    """The mean diagonal of X^T X, each interaction of X over deg(u)^p deg(i)^q."""
+    users, items = train.degrees().double(), torch.bincount(train.items).double()
+    squares = users[train.users] ** (-2 * user_exponent) * items[train.items] ** (
+        -2 * item_exponent
+    )
+    return float(reductions.total(squares)) / train.n_items
+
+
+def standardized(scores: Tensor, counted: Tensor) -> Tensor:
+    """Rows (b, n + m) less their mean, over their standard deviation, of what is `counted` (b, n).
+
+    Rows without a spread are zeros.
+    """
+    size = counted.sum(1, keepdim=True).clamp(min=1)
+    known = scores[:, : counted.shape[1]]
+    mean = known.masked_fill(~counted, 0).sum(1, keepdim=True) / size
+    variance = (known - mean).masked_fill(~counted, 0).square().sum(1, keepdim=True) / size
+    return torch.where(variance > 0, (scores - mean) * variance.rsqrt(), 0.0)
+
+
+def t_statistic(differences: Tensor) -> float:
+    """Their mean in its standard errors; 0 where all are the same."""
+    mean = reductions.mean(differences)
+    n = len(differences)
+    variance = reductions.total((differences - mean).square()) / max(1, n - 1)
+    return float(mean / (variance / n).sqrt()) if variance > 0 else 0.0
+
+
+def in_float64(scorer: Scorer) -> Scorer:
+    """An inner product in float64: then, rounded to float32, it depends on no block of users."""
+    if isinstance(scorer, InnerProduct):
+        return InnerProduct(scorer.users.double(), scorer.items.double())
+    return scorer
+
+
+def _of_part(values: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """What stands under `name`, by the rest of its key; None if nothing does."""
+    found = {
+        key.removeprefix(f"{name}."): value
+        for key, value in values.items()
+        if key.startswith(f"{name}.")
+    }
+    return found or None
