@@ -105,7 +105,8 @@ def test_a_cell_is_fitted_once_and_comes_back_whole(here: Path, fits: list[str])
             assert judged.lists.tolist() == evaluation.lists.tolist()
             for measure, column in zip(first.measures, judged.values.T, strict=True):
                 assert column.tolist() == evaluation.users[measure].tolist()
-        assert first.diagnostics.keys() == ({"alpha"} if system == "alpha" else set())
+        diagnosed = {"alpha": {"alpha"}, "blend": told.chosen.keys()}
+        assert first.diagnostics.keys() == diagnosed.get(system, set())
         assert (first.experiment.layers is None) == ("layers" not in options_class(system).reads)
     assert len(fits) == len(SYSTEMS)
 
@@ -160,12 +161,13 @@ OTHER_OPTIONS: dict[str, Any] = {
     "feature_dimension": 3, "frozen_weight": 0.2, "rebuild": "epoch", "content_weight": 2.0,
     "user_exponent": 0.4, "item_exponent": 0.3, "iterations": 2, "unobserved_weight": 0.7,
     "frequency_exponent": 0.5, "similarity": "bm25", "shrinkage": 1.0, "k1": 0.2, "b": 0.1,
+    "parts": ("ease", "ials"), "factors": 3, "evidence": 0.01, "whiten": False,
 }  # fmt: skip
 # What is read only where another parameter has another value than in these tests.
 DORMANT = {"train.temperature", "train.content.temperature"}
 # A fixed projection has nothing that a loss between modalities could move.
 FIXED = {(s, "train.content.contrast") for s in ("alpha", "equal", "frozen", "normalized")}
-OWN_DORMANT = {("itemknn", "k1"), ("itemknn", "b")}
+OWN_DORMANT = {("itemknn", "k1"), ("itemknn", "b"), ("ease", "whiten")}
 
 
 def changed(system: str, key: str) -> Experiment:
@@ -204,16 +206,22 @@ READ = {
     "mmlgcn": GRAPH | {"train.missing"}, "vbpr": FIT | {"train.missing"},
     "mmgcn": FIT | {"train.missing"}, "lattice": FIT | {"train.missing"},
     "ials": {"protocol", "seed", "train.dimension", "train.patience"},
-    "random": {"seed"}, "ease": set(), "itemknn": set(), "popularity": set(),
+    "blend": {"protocol", "seed", "train.patience"}, "random": {"seed"}, "contentknn": set(),
+    "ease": set(), "itemknn": set(), "popularity": set(),
 }  # fmt: skip
 CONTENT = {"frozen", "alpha", "unfrozen", "normalized", "equal", "early", "mmlgcn", "vbpr",
-           "mmgcn", "lattice"}  # fmt: skip
+           "mmgcn", "lattice", "blend", "contentknn"}  # fmt: skip
 
 
 def test_what_each_system_reads() -> None:
     assert {name: options_class(name).reads for name in SYSTEMS} == READ
     assert {name for name in SYSTEMS if options_class(name)().content} == CONTENT
     assert options_class("ease")(content_weight=0.1).content  # type: ignore[call-arg]
+    blend = options_class("blend")
+    assert not blend(parts=("ials", "itemknn", "none")).content  # type: ignore[call-arg]
+    assert blend(parts=("ials", "frozen")).content  # type: ignore[call-arg]
+    # What gradients fit reads in a blend what it reads alone.
+    assert blend(parts=("ials", "frozen")).reads == LATE  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -261,6 +269,10 @@ def test_what_is_read_and_nothing_else_is_in_the_fingerprint(here: Path, system:
          {"options": {"similarity": "bm25", "shrinkage": 9.0}}),
         ("early", {"options": {"contrast": 0.0}},
          {"options": {"contrast": 0.0, "temperature": 0.9}}),
+        ("ease", {"options": {"content_weight": 0.0}},
+         {"options": {"content_weight": 0.0, "whiten": False}}),
+        ("blend", {"options": {"parts": ("ease",)}},
+         {"options": {"parts": ("ease",), "factors": 9}}),
     ],
 )  # fmt: skip
 def test_what_a_value_silences_is_not_in_the_fingerprint(
@@ -308,6 +320,8 @@ CONTRAST = {"projection": "learned", "content": replace(PLAIN.content, contrast=
              {"options": {"similarity": "bm25", "neighbors": 4} | own})
             for own in ({"k1": 0.2}, {"b": 0.1})
         ),
+        ("ease", {"options": {"content_weight": 2.0}},
+         {"options": {"content_weight": 2.0, "whiten": False}}),
         *((s, {"epochs": 60, "patience": 60}, {"patience": 1})
           for s in (*EMBEDDING_SYSTEMS, "ials")),
     ],
@@ -341,6 +355,10 @@ def test_a_study_has_no_copies(here: Path) -> None:
     assert grid_of(params, "frozen") == [(k, s) for k in (0, 2) for s in (1, 2, 3)]
     assert grid_of(params, "vbpr") == [(None, 1), (None, 2), (None, 3)]
     assert grid_of(params, "ease") == [(None, None)]
+    assert grid_of(params, "blend") == [(None, 1), (None, 2), (None, 3)]
+    graphs = options_class("blend")(parts=("ease", "frozen"))  # type: ignore[call-arg]
+    params = replace(params, systems=params.systems | {"blend": graphs})
+    assert grid_of(params, "blend") == grid_of(params, "frozen")
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -431,6 +449,11 @@ def test_seed_code_library_and_device_count(here: Path, monkeypatch: pytest.Monk
     assert experiment().fingerprint(workspace) == first
 
 
+# What a blend may be made of.
+PARTS = ("ease", "ials", "itemknn", "contentknn", "none", "frozen", "alpha", "unfrozen",
+         "normalized", "equal")  # fmt: skip
+
+
 def test_a_systems_code_is_its_own() -> None:
     """What one system alone runs is in no other's fingerprint; what fits them all is in each."""
     of = {
@@ -438,10 +461,12 @@ def test_a_systems_code_is_its_own() -> None:
         for s in SYSTEMS
     }
     for system, modules in of.items():
-        assert {m for m in modules if m.startswith("model.systems")} == {module_of(system)}
+        parts = PARTS if system == "blend" else ()
+        own = {module_of(name) for name in (system, *parts)}
+        assert {m for m in modules if m.startswith("model.systems")} == own
         assert {"model.metrics", "model.system"} <= modules
         fitting = {"model.embedding", "model.fitting", "model.objective", "model.sampling"}
-        if system in EMBEDDING_SYSTEMS:
+        if system in EMBEDDING_SYSTEMS or system == "blend":
             assert {*fitting, "model.sparse"} <= modules
         else:
             assert not fitting & modules

@@ -124,7 +124,7 @@ def test_a_control_may_be_another_aggregate() -> None:
 
 
 FUSING = ["frozen", "alpha", "unfrozen", "normalized", "equal", "early"]
-OTHERS = ["mmlgcn", "vbpr", "mmgcn", "lattice"]
+OTHERS = ["mmlgcn", "vbpr", "mmgcn", "lattice", "blend", "contentknn"]
 ALONE = ["none", "random", "popularity", "itemknn", "ials", "ease"]
 EACH = ["only_text", "only_image", "without_text", "without_image"]
 FUNCTIONS = [f"aggregate_{name}" for name in AGGREGATES]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -12,20 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model import reductions
-from model.config import (
-    LATE_FUSION,
-    SELECTING,
-    Config,
-    OneOf,
-    Positive,
-    Range,
-    SystemOptions,
-)
+from model.blending import blended, t_statistic
+from model.config import LATE_FUSION, SELECTING, Config, OneOf, Positive, Range, SystemOptions
 from model.dataset import Catalogue, Dataset, Modality
 from model.evaluation import evaluate, validated
 from model.metrics import SELECTION
-from model.ranking import InnerProduct
 from model.search import Point, climbed
 from model.system import Fit, Row, Run, System
 from model.systems import (
@@ -38,6 +29,7 @@ from model.systems import (
     itemknn,
     none,
     normalized,
+    options_class,
     unfrozen,
 )
 
@@ -69,16 +61,6 @@ CLASSES: dict[str, type[System]] = {
     "normalized": normalized.Normalized,
     "equal": equal.Equal,
 }
-PLAIN: dict[str, type[SystemOptions]] = {
-    # Parts without parameters of their own.
-    "contentknn": contentknn.Options,
-    "none": none.Options,
-    "frozen": frozen.Options,
-    "alpha": alpha.Options,
-    "unfrozen": unfrozen.Options,
-    "normalized": normalized.Options,
-    "equal": equal.Options,
-}
 WITHOUT_CONTENT = ("ials", "itemknn", "none")
 
 
@@ -87,7 +69,6 @@ class Options(SystemOptions):
     """Its `parts`; the `factors` of iALS; the `evidence` against a part that leaves it out."""
 
     reads = SELECTING | {"seed"}
-    content = True
 
     parts: tuple[
         Annotated[
@@ -106,6 +87,14 @@ class Options(SystemOptions):
         # What gradients fit reads here what it reads alone: `layers`, `train` and the rest.
         if {*self.parts} - {"ease", "ials", "itemknn", "contentknn"}:
             object.__setattr__(self, "reads", LATE_FUSION)
+
+    @property
+    def content(self) -> bool:  # type: ignore[override]
+        """Whether a part reads the items' modalities."""
+        return not {*self.parts} <= {"ials", "itemknn", "none"}
+
+    def own_read(self) -> set[str]:
+        return super().own_read() - (set() if "ials" in self.parts else {"factors"})
 
 
 class Blend(System):
@@ -195,18 +184,18 @@ class Blend(System):
 
     def _leave_out(self, train: Interactions, validation: Interactions) -> None:
         """Drop the parts without which the blend is better, if there are such."""
+        scorers = {name: part.scorer() for name, part in self.parts.items()}
+        popular = self._popular()
 
-        def per_user(parts: Mapping[str, System]) -> Tensor:
-            scorer = self._blended(parts)(train)
+        def per_user(names: Iterable[str]) -> Tensor:
+            scorer = blended([scorers[name] for name in names], train, popular)
             found = evaluate(scorer, seen=train, relevant=validation, ks=(SELECTION.k,))
             return found.users[SELECTION]
 
         while len(self.parts) > 1:
             whole = per_user(self.parts)
             gains = {
-                name: t_statistic(
-                    per_user({n: p for n, p in self.parts.items() if n != name}) - whole
-                )
+                name: t_statistic(per_user(n for n in self.parts if n != name) - whole)
                 for name in self.parts
             }
             name = max(gains, key=gains.__getitem__)
@@ -218,38 +207,24 @@ class Blend(System):
             }
 
     def scorer(self) -> Scorer:
-        return self.folding()(self.catalogue.train)
+        # Users that a part was fitted on are more to it than their histories.
+        scorers = [part.scorer() for part in self.parts.values()]
+        return blended(scorers, self.catalogue.train, self._popular())
 
     def folding(self) -> Callable[[Interactions], Scorer]:
-        return self._blended(self.parts)
-
-    def _blended(self, parts: Mapping[str, System]) -> Callable[[Interactions], Scorer]:
-        makers = [part.folding() for part in parts.values()]
-        n, train = self.n_items, self.catalogue.train
-        popular = F.pad(torch.bincount(train.items, minlength=n).double(), (0, self.added))
+        makers = [part.folding() for part in self.parts.values()]
+        popular = self._popular()
 
         def scorer(histories: Interactions) -> Scorer:
-            known = histories.of_first(n)
-            scorers = [in_float64(make(known)) for make in makers]
-            degrees = known.degrees()
-
-            def scores(users: Tensor) -> Tensor:
-                offsets, entries = known.entries(users)
-                rows = torch.arange(len(users), device=users.device)
-                open_ = torch.ones(len(users), n, dtype=torch.bool, device=users.device)
-                open_[rows.repeat_interleave(offsets.diff()), known.items[entries]] = False
-                total = torch.zeros(len(users), n + self.added, dtype=torch.float64).to(popular)
-                knowing = torch.zeros_like(popular)
-                for one in scorers:
-                    z = standardized(one(users).double(), open_)
-                    total[:, : z.shape[1]] += z
-                    knowing[: z.shape[1]] += 1
-                total /= knowing
-                return torch.where(degrees[users, None] > 0, total, popular).float()
-
-            return scores
+            known = histories.of_first(self.n_items)
+            return blended([make(known) for make in makers], known, popular)
 
         return scorer
+
+    def _popular(self) -> Tensor:
+        """(I + m,) float64, how many users have an item."""
+        counts = torch.bincount(self.catalogue.train.items, minlength=self.n_items)
+        return F.pad(counts.double(), (0, self.added))
 
     def with_items(self, content: Sequence[Modality]) -> Self:
         """Known by the parts that read content."""
@@ -261,7 +236,7 @@ class Blend(System):
             name: part.with_items(content) if name in takers else part
             for name, part in self.parts.items()
         }
-        extended.added = self.added + len(content[0].present)
+        extended.added = self.added + (len(content[0].present) if content else 0)
         return extended
 
     def state(self) -> dict[str, Tensor]:
@@ -280,7 +255,7 @@ class Blend(System):
         chosen = _of_part(state, "chosen") or {}
         self.chosen = {key: float(value) for key, value in chosen.items()}
         self.parts = {}
-        for name in CLASSES:
+        for name in self.config.options.parts:
             if (point := _of_part(self.chosen, name)) is not None:
                 self.parts[name] = self._built(name, point, 0)
                 self.parts[name].load(_of_part(state, name) or {})
@@ -297,48 +272,12 @@ def _options(name: str, point: Point, catalogue: Catalogue) -> SystemOptions:
         )
     if name == "itemknn":
         return itemknn.Options(shrinkage=point["shrinkage"])
-    if name in PLAIN:
-        return PLAIN[name]()
+    if name != "ease":
+        return options_class(name)()
     exponents = (0.25, 0.125) if point["normalized"] else (0.0, 0.0)
-    strength = point["strength"] * mean_diagonal(catalogue.train, *exponents)
+    strength = point["strength"] * ease.mean_diagonal(catalogue.train, *exponents)
     content = CONTENT_WEIGHT * strength if catalogue.modalities else 0.0
     return ease.Options(strength, DROPOUT, content, False, *exponents)
-
-
-def mean_diagonal(train: Interactions, user_exponent: float, item_exponent: float) -> float:
-    """The mean diagonal of X^T X, each interaction of X over deg(u)^p deg(i)^q."""
-    users, items = train.degrees().double(), torch.bincount(train.items).double()
-    squares = users[train.users] ** (-2 * user_exponent) * items[train.items] ** (
-        -2 * item_exponent
-    )
-    return float(reductions.total(squares)) / train.n_items
-
-
-def standardized(scores: Tensor, counted: Tensor) -> Tensor:
-    """Rows (b, n + m) less their mean, over their standard deviation, of what is `counted` (b, n).
-
-    Rows without a spread are zeros.
-    """
-    size = counted.sum(1, keepdim=True).clamp(min=1)
-    known = scores[:, : counted.shape[1]]
-    mean = known.masked_fill(~counted, 0).sum(1, keepdim=True) / size
-    variance = (known - mean).masked_fill(~counted, 0).square().sum(1, keepdim=True) / size
-    return torch.where(variance > 0, (scores - mean) * variance.rsqrt(), 0.0)
-
-
-def t_statistic(differences: Tensor) -> float:
-    """Their mean in its standard errors; 0 where all are the same."""
-    mean = reductions.mean(differences)
-    n = len(differences)
-    variance = reductions.total((differences - mean).square()) / max(1, n - 1)
-    return float(mean / (variance / n).sqrt()) if variance > 0 else 0.0
-
-
-def in_float64(scorer: Scorer) -> Scorer:
-    """An inner product in float64: then, rounded to float32, it depends on no block of users."""
-    if isinstance(scorer, InnerProduct):
-        return InnerProduct(scorer.users.double(), scorer.items.double())
-    return scorer
 
 
 def _of_part(values: Mapping[str, Any], name: str) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import torch
 from torch import Tensor
 
-from model import memory
+from model import memory, reductions
 from model.closed_form import ClosedForm
 from model.config import Positive, Range, SystemOptions
 from model.dataset import Modality, completed, means_of
@@ -164,6 +164,15 @@ def gram_of(x: SparseMatrix, n: int) -> Tensor:
             pattern.transposed_offsets, pattern.transposed_columns, values, block
         )
     return gram
+
+
+def mean_diagonal(train: Interactions, user_exponent: float, item_exponent: float) -> float:
+    """The mean diagonal of X^T X, each interaction of X over deg(u)^p deg(i)^q."""
+    users, items = train.degrees().double(), torch.bincount(train.items).double()
+    squares = users[train.users] ** (-2 * user_exponent) * items[train.items] ** (
+        -2 * item_exponent
+    )
+    return float(reductions.total(squares)) / train.n_items
 
 
 def as_they_are(modality: Modality) -> Tensor:
