@@ -47,7 +47,10 @@ SOUGHT: dict[str, tuple[Point, Point]] = {
         {"unobserved_weight": 0.1, "regularization": 0.01},
         {"unobserved_weight": 2.0, "regularization": 2.0},
     ),
-    "itemknn": ({"shrinkage": 20.0}, {"shrinkage": 2.0}),
+    "itemknn": (
+        {"bm25": 0.0, "shrinkage": 20.0, "k1": 1.0, "b": 0.5},
+        {"bm25": 0.0, "shrinkage": 2.0, "k1": 2.0, "b": 2.0},
+    ),
 }
 CLASSES: dict[str, type[System]] = {
     "ease": ease.Ease,
@@ -151,15 +154,19 @@ class Blend(System):
     def _seek(self, name: str, dataset: Dataset, run: Run) -> None:
         """Fit a part with the parameters that validation prefers."""
         start, factors = SOUGHT.get(name, ({}, {}))
-        best, kept = -1.0, self._fitted(name, start, dataset, run)
+        kept = self._fitted(name, start, dataset, run)
+        values: dict[SystemOptions, float] = {}
 
         def value(point: Point) -> float:
-            nonlocal best, kept
-            fitted = kept if point == start else self._fitted(name, point, dataset, run)
-            found = fitted[1].history[fitted[1].best_epoch - 1][str(SELECTION)]
-            if found > best:
-                best, kept = found, fitted
-            return found
+            nonlocal kept
+            options = _options(name, point, self.catalogue)
+            if options not in values:
+                _, told, _ = fitted = self._fitted(name, point, dataset, run) if values else kept
+                found = told.history[told.best_epoch - 1][str(SELECTION)]
+                if found > max(values.values(), default=-1.0):
+                    kept = fitted
+                values[options] = found
+            return values[options]
 
         if factors and len(dataset.validation):
             climbed(start, factors, value)
@@ -271,7 +278,9 @@ def _options(name: str, point: Point, catalogue: Catalogue) -> SystemOptions:
             unobserved_weight=point["unobserved_weight"], regularization=point["regularization"]
         )
     if name == "itemknn":
-        return itemknn.Options(shrinkage=point["shrinkage"])
+        if point["bm25"]:
+            return itemknn.Options("bm25", k1=point["k1"], b=min(1.0, point["b"]))
+        return itemknn.Options("cosine", shrinkage=point["shrinkage"])
     if name != "ease":
         return options_class(name)()
     exponents = (0.25, 0.125) if point["normalized"] else (0.0, 0.0)
