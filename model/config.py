@@ -176,6 +176,7 @@ class SystemOptions:
         without_content: the system that it is when no item has content; None if it is another
             one then.
         unread: under this value of one of its own parameters, those others are not read.
+        composed: whether it is made of systems, each of which is fitted in epochs of its own.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
@@ -183,6 +184,7 @@ class SystemOptions:
     fuses: ClassVar[bool] = False
     without_content: ClassVar[str | None] = None
     unread: ClassVar[Unread] = ()
+    composed: ClassVar[bool] = False
 
     def own_read(self) -> set[str]:
         """Its own parameters that it reads, under their values."""
@@ -224,6 +226,11 @@ class Config(Declared, Generic[O]):
             changes: dotted key → value of what the part is given otherwise.
         """
         return Config[P].of(options, _Own(flatten(self) | changes))
+
+    @property
+    def epochs(self) -> int:
+        """The most rows that a fit's history has."""
+        return 1 if self.options.composed else flatten(self).get("train.epochs", 1)
 
     def record(self) -> dict[str, Any]:
         """Key → value of all that the system reads, its own parameters as `options.<key>`."""

@@ -72,6 +72,7 @@ class Options(SystemOptions):
     """Its `parts`; the `factors` of iALS; the `evidence` against a part that leaves it out."""
 
     reads = SELECTING | {"seed"}
+    composed = True
 
     parts: tuple[
         Annotated[

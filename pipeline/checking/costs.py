@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 from encoders import encoder_class
 from encoders.base import Encoder
 from encoders.weights import WeightsError
-from model.config import flatten
 from model.controls import controls_of
 from pipeline.catalogue.ready_made import read_features
 from pipeline.catalogue.splits import Selection
@@ -149,9 +148,7 @@ def _fitting(system: str, data: Dataset, params: Params) -> tuple[str, float]:
             controls.remove("no_content")  # another system's cells
         cells += len(controls) * len({seed for _, seed in grid})
     deepest = max((k for k, _ in grid if k is not None), default=params.layers)
-    epochs = flatten(Experiment.of(params, system, deepest, params.seed).config).get(
-        "train.epochs", 1
-    )
+    epochs = Experiment.of(params, system, deepest, params.seed).config.epochs
     short = replace(params, train=replace(params.train, epochs=min(epochs, EPOCHS)))
     experiment = Experiment.of(short, system, deepest, params.seed)
     config = experiment.config

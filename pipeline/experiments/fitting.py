@@ -111,7 +111,7 @@ def _fitted(
     dataset = whole.to(device)
     config, resumed = experiment.config, checkpoint.load()
     held = reset_peak_memory(experiment.device)
-    epochs, label = flatten(config).get("train.epochs", 1), experiment.label
+    epochs, label = config.epochs, experiment.label
     if chosen is not None:
         epochs, label = int(chosen.get("epochs", 1)), f"{label}, refit"
     done = len(resumed.history) if resumed else 0
