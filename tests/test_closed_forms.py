@@ -46,14 +46,20 @@ def test_popularity_counts(train: Interactions) -> None:
     assert torch.equal(fitted("popularity", train)[1], expected.expand(U, I))
 
 
-def ridge_without_itself(x: np.ndarray, extra: np.ndarray, strength: float) -> np.ndarray:
-    """EASE's own problem, a column at a time: regress item j on all others, j left out."""
+def ridge_without_itself(
+    x: np.ndarray, extra: np.ndarray, strength: float, dropout: float = 0.0
+) -> np.ndarray:
+    """EASE's own problem, a column at a time: regress item j on all others, j left out.
+
+    With a dropout of p, an item's penalty is greater by p / (1 - p) times its squared length.
+    """
     rows = np.vstack([x, extra])
+    penalty = strength + dropout / (1 - dropout) * np.square(rows).sum(0)
     b = np.zeros((x.shape[1], x.shape[1]))
     for j in range(x.shape[1]):
         others = [i for i in range(x.shape[1]) if i != j]
         a = rows[:, others]
-        b[others, j] = np.linalg.solve(a.T @ a + strength * np.eye(len(others)), a.T @ rows[:, j])
+        b[others, j] = np.linalg.solve(a.T @ a + np.diag(penalty[others]), a.T @ rows[:, j])
     return b
 
 
@@ -91,6 +97,36 @@ def test_ease_takes_features_as_further_users(train: Interactions) -> None:
     assert torch.allclose(scores.double(), torch.tensor(expected), atol=2e-6)
     _, without = fitted("ease", train, modality, regularization=7.0)
     assert not torch.allclose(scores, without, atol=1e-3)
+
+
+@pytest.mark.parametrize("dropout", [0.2, 0.7])
+def test_dropout_penalises_an_item_by_its_length(train: Interactions, dropout: float) -> None:
+    x = dense(train)
+    expected = x @ ridge_without_itself(x, np.empty((0, I)), 7.0, dropout)
+    _, scores = fitted("ease", train, regularization=7.0, dropout=dropout)
+    assert torch.allclose(scores.double(), torch.tensor(expected), atol=2e-6)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_features_that_are_not_whitened_are_unit_vectors(
+    train: Interactions, dropout: float
+) -> None:
+    """Neither centred nor turned; two modalities are further users each."""
+    generator = torch.Generator().manual_seed(1)
+    modalities, features = [], []
+    for name, width, absent in (("text", 6, [2, 9]), ("image", 3, [0])):
+        present = torch.ones(I, dtype=torch.bool)
+        present[absent] = False
+        vectors = torch.randn(I, width, generator=generator) + 2
+        vectors[~present] = 0
+        modalities.append(Modality(name, vectors, present))
+        x = vectors.double().numpy()
+        features.append(x.T / np.linalg.norm(x, axis=1).clip(1e-300))
+    options = {"regularization": 7.0, "content_weight": 3.0, "dropout": dropout, "whiten": False}
+    _, scores = fitted("ease", train, *modalities, **options)
+    further = sqrt(3.0) * np.vstack(features)
+    expected = dense(train) @ ridge_without_itself(dense(train), further, 7.0, dropout)
+    assert torch.allclose(scores.double(), torch.tensor(expected), atol=2e-6)
 
 
 def test_ease_refuses_what_memory_cannot_hold(

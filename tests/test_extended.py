@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_interactions, rounding
-from small import EMBEDDING_SYSTEMS
+from small import EMBEDDING_SYSTEMS, config_of
 from test_contract import CPU, D, I, U, config, dataset, fitted
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,9 +17,9 @@ from model import folding
 from model.config import AGGREGATES
 from model.dataset import Catalogue, Modality
 from model.embedding import EmbeddingSystem
-from model.experiment import build, system_class
+from model.experiment import build, fit, system_class
 from model.interactions import Interactions
-from model.system import System, Unsupported
+from model.system import Run, System, Unsupported
 from model.systems import SYSTEMS, options_class
 
 
@@ -215,31 +215,39 @@ def test_a_new_item_of_mmlgcn_is_where_items_start() -> None:
     assert torch.allclose(got, expected, atol=1e-6)
 
 
-def test_a_new_item_of_ease_solves_the_larger_problem() -> None:
+def turned(m: Modality) -> Tensor:
+    """What whitens (w, w), by those that have it: (Sigma + eps I)^-1/2."""
+    known = m.vectors[m.present].double()
+    value, vector = np.linalg.eigh(np.cov(known.numpy().T, bias=True))
+    value = value.clip(0) + 1e-3 * value.clip(0).mean()
+    return torch.from_numpy(vector / np.sqrt(value) @ vector.T)
+
+
+@pytest.mark.parametrize("whiten", [True, False])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_a_new_item_of_ease_solves_the_larger_problem(whiten: bool, dropout: float) -> None:
     """The last column of B, of G with one more item that nobody has, in float64."""
-    model, _ = fitted("ease")
-    content, data = new_content(), dataset().catalogue
-    x = data.train.block(0, U).double()
-    blocks = {}
-    for m in data.modalities:
+    content, data = new_content(), dataset()
+    options = {"content_weight": 1.0, "whiten": whiten, "dropout": dropout}
+    model = build(system_class("ease"), data.catalogue, config_of("ease", options=options), 3)
+    fit(model, data, Run(3), CPU)
+    x = data.catalogue.train.block(0, U).double()
+    blocks = []
+    for m in data.catalogue.modalities:
         new = next(c for c in content if c.name == m.name)
-        known = m.vectors[m.present].double()
-        mean = known.mean(0)
-        sigma = (known - mean).T @ (known - mean) / len(known)
-        value, vector = np.linalg.eigh(sigma.numpy())
-        value = value.clip(0) + 1e-3 * value.clip(0).mean()
-        root = torch.from_numpy(vector / np.sqrt(value) @ vector.T)
         both = torch.cat([m.vectors, new.vectors]).double()
         has = torch.cat([m.present, new.present])
-        blocks[m.name] = F.normalize((both - mean) @ root) * has[:, None]
+        made = (both - both[:I][m.present].mean(0)) @ turned(m) if whiten else both
+        blocks.append(F.normalize(made) * has[:, None])
     scores_of = scores(model.with_items(content))
     for n in range(4):
         rows = [*range(I), I + n]
         gram = torch.zeros(I + 1, I + 1, dtype=torch.float64)
         gram[:I, :I] = x.T @ x
-        for f in blocks.values():
+        for f in blocks:
             gram += f[rows] @ f[rows].T
-        p = torch.linalg.inv(gram + 50 * torch.eye(I + 1))
+        penalty = 50 + dropout / (1 - dropout) * gram.diagonal()
+        p = torch.linalg.inv(gram + penalty.diag())
         assert torch.allclose(scores_of[:, I + n].double(), x @ (-p[:I, I] / p[I, I]), atol=1e-6)
 
 
@@ -309,7 +317,7 @@ def test_late_fusion_averages_the_content_that_a_new_item_has(name: str) -> None
 
 # New users.
 
-CLOSED = ["ease", "itemknn"]
+CLOSED = ["ease", "itemknn", "contentknn"]
 
 
 @pytest.mark.parametrize("name", CLOSED)
