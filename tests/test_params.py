@@ -219,6 +219,27 @@ def test_names_are_those_that_are_listed(tmp_path: Path, key: str) -> None:
     assert sorted(name for name in listed if " " not in name) == sorted(CHOICES[key])
 
 
+PARTS = ["ease", "ials", "itemknn", "contentknn", "none", "frozen", "alpha", "unfrozen",
+         "normalized", "equal"]  # fmt: skip
+
+
+def test_a_blend_has_parts_each_once(tmp_path: Path) -> None:
+    key = f"{SYSTEMS}.blend.parts"
+    for value in (PARTS, PARTS[::-1], *([part] for part in PARTS)):
+        assert at(load(changed(tmp_path, **{key: value})), key) == tuple(value)
+    said = {
+        "at least one part, each once": [[], ["ease", "ials", "ease"]],
+        ", ".join(PARTS): [["ease", "blend"], ["none of these"], ["Ease"]],
+        "a list": ["ease", None, 1],
+        "a text": [["ease", 1], [None]],
+    }
+    for valid, values in said.items():
+        for value in values:
+            with pytest.raises(InputError, match=f"valid: {valid}") as error:
+                load(changed(tmp_path, **{key: value}))
+            assert refuses(key, error)
+
+
 def test_the_file_shows_the_defaults_of_every_system() -> None:
     written = {
         name: {key: tuple(v) if isinstance(v, list) else v for key, v in own.items()}
@@ -284,6 +305,12 @@ def test_what_is_not_read() -> None:
     ]  # fmt: skip
     assert "systems.itemknn.k1" in params.unread("itemknn")
     assert "systems.itemknn.shrinkage" not in params.unread("itemknn")
+    graph = ["layers", "propagation", "train.learning_rate", "train.loss", "train.missing"]
+    assert {*graph, "train.dimension"} <= {*params.unread("blend")}
+    fused = options_class("blend")(parts=("ease", "frozen"))  # type: ignore[call-arg]
+    assert replace(params, systems=params.systems | {"blend": fused}).unread("blend") == [
+        *params.unread("frozen"), "systems.blend.factors",
+    ]  # fmt: skip
     early = replace(options_class("early")(), contrast=0.0)  # type: ignore[call-arg]
     without = replace(params, systems=params.systems | {"early": early})
     assert set(without.unread("early")) - set(params.unread("early")) == {
