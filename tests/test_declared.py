@@ -136,6 +136,26 @@ def test_what_is_silenced_is_not_missed(system: str, case: str) -> None:
     assert scores(fitted(system_class(system), config)).isfinite().all()
 
 
+@pytest.mark.parametrize("case", ["nothing", *SILENCING])
+@pytest.mark.parametrize("part", ["none", "frozen", "alpha", "equal", "contentknn", "ease"])
+def test_a_part_is_given_what_it_is_given_alone(part: str, case: str) -> None:
+    values = values_of(**AWAKE | SILENCING.get(case, {}))
+    whole = Config.of(options_class("blend")(parts=("frozen",)), values)  # type: ignore[call-arg]
+    options = options_class(part)()
+    assert whole.of_part(options) == Config.of(options, values)
+
+
+def test_a_part_may_be_given_another_value_but_reads_no_more_than_the_whole() -> None:
+    values = values_of(**AWAKE)
+    whole, ials = Config.of(options_class("blend")(), values), options_class("ials")()
+    given = whole.of_part(ials, **{"train.dimension": 7})
+    assert given == Config.of(ials, values | {"train.dimension": 7})
+    assert "dimension" not in vars(whole.train)
+    for options in (ials, options_class("frozen")()):
+        with pytest.raises(AttributeError, match="is not among what .* declare to read"):
+            whole.of_part(options)
+
+
 def test_what_each_value_silences() -> None:
     """By LF-MMLGCN's, which reads nearly everything."""
     declared = options_class("frozen")

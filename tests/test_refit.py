@@ -115,6 +115,20 @@ def test_as_many_epochs_as_validation_chose_and_the_same_bytes_as_by_hand(system
     assert torch.equal(cell.model(Workspace()).scorer()(everyone), model.scorer()(everyone))
 
 
+def test_a_blend_keeps_to_the_parts_and_parameters_that_validation_chose() -> None:
+    e = experiment("blend", options={"factors": 2, "evidence": 0.5})
+    cell = cell_of(e, Workspace())
+    parts, content = splits(), e.strict.dataset(Workspace()).catalogue.modalities
+    catalogue = Catalogue(parts["train"] | parts["validation"], content)
+    model = build(system_class("blend"), catalogue, e.config, e.seed)
+    run = Run(e.seed or 0, chosen=cell.chosen)
+    told = model.fit(Dataset(catalogue, NOTHING, parts["test"]), run)
+    assert told.chosen == cell.chosen == cell_of(e.strict, Workspace()).chosen
+    assert 1 <= len(model.parts) < 4  # type: ignore[attr-defined]
+    assert same(state(cell), model.state())
+    assert not same(state(cell), state(cell_of(e.strict, Workspace())))
+
+
 @pytest.mark.parametrize("system", ["alpha", "itemknn"])
 def test_the_strict_part_is_that_of_validated(system: str, fits: list[str]) -> None:
     e = experiment(system)
