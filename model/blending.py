@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from model import reductions
 from model.ranking import InnerProduct
 
 if TYPE_CHECKING:
@@ -54,14 +53,6 @@ def standardized(scores: Tensor, counted: Tensor) -> Tensor:
     mean = known.masked_fill(~counted, 0).sum(1, keepdim=True) / size
     variance = (known - mean).masked_fill(~counted, 0).square().sum(1, keepdim=True) / size
     return torch.where(variance > 0, (scores - mean) * variance.rsqrt(), 0.0)
-
-
-def t_statistic(differences: Tensor) -> float:
-    """Their mean in its standard errors; 0 where all are the same."""
-    mean = reductions.mean(differences)
-    n = len(differences)
-    variance = reductions.total((differences - mean).square()) / max(1, n - 1)
-    return float(mean / (variance / n).sqrt()) if variance > 0 else 0.0
 
 
 def in_float64(scorer: Scorer) -> Scorer:

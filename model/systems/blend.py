@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.blending import blended, t_statistic
-from model.config import LATE_FUSION, SELECTING, Config, OneOf, Positive, Range, SystemOptions
+from model.blending import blended
+from model.config import LATE_FUSION, SELECTING, Config, OneOf, Range, SystemOptions
 from model.dataset import Catalogue, Dataset, Modality
-from model.evaluation import evaluate, validated
+from model.evaluation import validated
 from model.metrics import SELECTION
 from model.search import Point, climbed
 from model.system import Fit, Row, Run, System
@@ -69,7 +69,7 @@ WITHOUT_CONTENT = ("ials", "itemknn", "none")
 
 @dataclass(frozen=True)
 class Options(SystemOptions):
-    """Its `parts`; the `factors` of iALS; the `evidence` against a part that leaves it out."""
+    """Its `parts`; the `factors` of iALS."""
 
     reads = SELECTING | {"seed"}
     composed = True
@@ -85,7 +85,6 @@ class Options(SystemOptions):
         ...,
     ] = ("ease", "ials", "itemknn", "contentknn")
     factors: Annotated[int, Range(1)] = 256
-    evidence: Annotated[float, Positive] = 2.0
 
     def __post_init__(self) -> None:
         # What gradients fit reads here what it reads alone: `layers`, `train` and the rest.
@@ -111,8 +110,8 @@ class Blend(System):
 
     Validation chooses each part's parameters (`model.search`). Weights stay equal, since estimated
     ones mostly do worse on what comes next (Smith and Wallis, 2009), but parts that harm are left
-    out, one after another: as long as the blend without one gains in NDCG@10, paired over the users
-    of validation, by more than `evidence` standard errors, the one with the most goes.
+    out, one after another: as long as the blend is better without one in validation NDCG@10, the
+    one without which it is best goes.
 
     EASE has the items' content as further users, with alpha^2 = lambda / 10, and a dropout of 0.2;
     its lambda is a multiple, `strength`, of the mean diagonal of G, and `normalized` says whether
@@ -195,20 +194,17 @@ class Blend(System):
         scorers = {name: part.scorer() for name, part in self.parts.items()}
         popular = self._popular()
 
-        def per_user(names: Iterable[str]) -> Tensor:
+        def value(names: Iterable[str]) -> float:
             scorer = blended([scorers[name] for name in names], train, popular)
-            found = evaluate(scorer, seen=train, relevant=validation, ks=(SELECTION.k,))
-            return found.users[SELECTION]
+            return validated(scorer, train, validation)[str(SELECTION)]
 
+        best = value(self.parts)
         while len(self.parts) > 1:
-            whole = per_user(self.parts)
-            gains = {
-                name: t_statistic(per_user(n for n in self.parts if n != name) - whole)
-                for name in self.parts
-            }
-            name = max(gains, key=gains.__getitem__)
-            if gains[name] <= self.config.options.evidence:
+            left = {name: value(n for n in self.parts if n != name) for name in self.parts}
+            name = max(left, key=left.__getitem__)
+            if left[name] <= best:
                 return
+            best = left[name]
             del self.parts[name]
             self.chosen = {
                 key: value for key, value in self.chosen.items() if not key.startswith(f"{name}.")
