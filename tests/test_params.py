@@ -85,7 +85,6 @@ BOUNDS = {
     f"{SYSTEMS}.lattice.frozen_weight": FRACTION,
     f"{SYSTEMS}.lattice.regularization": NOT_NEGATIVE,
     f"{SYSTEMS}.blend.factors": AT_LEAST_1,
-    f"{SYSTEMS}.blend.evidence": POSITIVE,
     f"{SYSTEMS}.contentknn.neighbors": AT_LEAST_1,
     f"{SYSTEMS}.ease.regularization": POSITIVE,
     f"{SYSTEMS}.ease.dropout": ([0, 0.99], [-0.01, 1, nan]),
