@@ -189,7 +189,7 @@ def test_without_content_its_parts_do_without() -> None:
 SOUGHT = {
     "ease": {"strength": 2.0, "normalized": None},
     "ials": {"unobserved_weight": 2.0, "regularization": 2.0},
-    "itemknn": {"shrinkage": 2.0},
+    "itemknn": {"bm25": None, "shrinkage": 2.0, "k1": 2.0, "b": 2.0},
 }
 
 
@@ -200,7 +200,7 @@ def test_no_single_step_from_what_is_chosen_gains() -> None:
     assert chosen == model.diagnostics()
     assert {key for key in chosen if not key.endswith(".weight")} == {
         "ease.strength", "ease.normalized", "ials.unobserved_weight", "ials.regularization",
-        "ials.epochs", "itemknn.shrinkage",
+        "ials.epochs", "itemknn.bm25", "itemknn.shrinkage", "itemknn.k1", "itemknn.b",
     }  # fmt: skip
     assert [chosen[f"{name}.weight"] for name in ALL] == [1.0] * 4
     for name, factors in SOUGHT.items():
