@@ -9,7 +9,7 @@ from pipeline.reporting.contrasts import Contrast, Evidence
 from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.scores import BASELINE, Setting
 
-OTHERS = ("vbpr", "mmgcn", "lattice")
+OTHERS = ("vbpr", "mmgcn", "lattice", "blend", "contentknn", "ease")
 """Systems with content that the paper's are compared with (RQ3)."""
 
 
