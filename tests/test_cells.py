@@ -161,7 +161,7 @@ OTHER_OPTIONS: dict[str, Any] = {
     "feature_dimension": 3, "frozen_weight": 0.2, "rebuild": "epoch", "content_weight": 2.0,
     "user_exponent": 0.4, "item_exponent": 0.3, "iterations": 2, "unobserved_weight": 0.7,
     "frequency_exponent": 0.5, "similarity": "bm25", "shrinkage": 1.0, "k1": 0.2, "b": 0.1,
-    "parts": ("ease", "ials"), "factors": 3, "evidence": 0.01, "whiten": False,
+    "parts": ("ease", "ials"), "factors": 3, "whiten": False,
 }  # fmt: skip
 # What is read only where another parameter has another value than in these tests.
 DORMANT = {"train.temperature", "train.content.temperature"}

@@ -42,7 +42,7 @@ def dataset() -> Dataset:
 
 
 def config(system: str, **changes: Any) -> Any:
-    return config_of(system, options=WITH_CONTENT.get(system), **{"epochs": 4} | changes)
+    return config_of(system, **{"options": WITH_CONTENT.get(system), "epochs": 4} | changes)
 
 
 def fitted(system: str, run: Run | None = None, **changes: Any) -> tuple[System, Fit]:
@@ -83,10 +83,12 @@ def test_the_state_is_all_that_fitting_made(name: str) -> None:
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_the_same_again_gives_the_same(name: str) -> None:
-    (first, told), (second, retold) = fitted(name), fitted(name)
+    # A blend of several may leave out all that is drawn.
+    options = {"parts": ("ials",)} if name == "blend" else WITH_CONTENT.get(name)
+    (first, told), (second, retold) = (fitted(name, options=options) for _ in range(2))
     assert torch.equal(scores(first), scores(second))
     assert told == retold
-    other, _ = fitted(name, Run(4))
+    other, _ = fitted(name, Run(4), options=options)
     assert torch.equal(scores(first), scores(other)) != ("seed" in options_class(name).reads)
 
 

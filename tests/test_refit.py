@@ -116,7 +116,7 @@ def test_as_many_epochs_as_validation_chose_and_the_same_bytes_as_by_hand(system
 
 
 def test_a_blend_keeps_to_the_parts_and_parameters_that_validation_chose() -> None:
-    e = experiment("blend", options={"factors": 2, "evidence": 0.5})
+    e = experiment("blend", options={"factors": 2})
     cell = cell_of(e, Workspace())
     parts, content = splits(), e.strict.dataset(Workspace()).catalogue.modalities
     catalogue = Catalogue(parts["train"] | parts["validation"], content)
