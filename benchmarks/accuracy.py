@@ -2,8 +2,8 @@
 
     python -m benchmarks.accuracy published|strict|refit dbbook|ml1m|lastfm [KEY=VALUE ...]
 
-`published` is the paper's own protocol. `data/raw/<catalogue>` has to be there: ACCURACY.md says what
-it holds. What follows is said after the settings and so wins: `study.seeds=[19]`,
+`published` is the paper's own protocol. `data/raw/<catalogue>` has to be there: ACCURACY.md says
+what it holds. What follows is said after the settings and so wins: `study.seeds=[19]`,
 `train.epochs=50`.
 """
 
