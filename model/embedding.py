@@ -100,8 +100,14 @@ class EmbeddingSystem(nn.Module, System):
     def fit(self, dataset: Dataset, run: Run) -> Fit:
         return Fitter(self, dataset, run).run()
 
+    @property
+    def by_cosine(self) -> bool:
+        """Whether items are ranked as their loss compares them: whatever their lengths."""
+        return self.config.train.loss == "softmax"
+
     @torch.no_grad()
     def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Users (U, D) and items (I, D); under the softmax of cosines items have length 1."""
         self.eval()
         made = self()
         items = made.items.detach()
@@ -110,7 +116,7 @@ class EmbeddingSystem(nn.Module, System):
             items = items.index_copy(0, self.cold[0].to(items.device), terms.sum(0))
         if self.added:
             items = torch.cat([items, torch.stack(list(self.added.values())).sum(0)])
-        return made.users.detach(), items
+        return made.users.detach(), F.normalize(items) if self.by_cosine else items
 
     def scorer(self) -> Scorer:
         return InnerProduct(*self.embeddings())
@@ -135,18 +141,17 @@ class EmbeddingSystem(nn.Module, System):
     def terms(self) -> dict[str, Tensor]:
         self.eval()
         own = self.item_terms()
-        if self.unit_length:
-            whole = torch.stack(list(own.values())).sum(0)
-            lengths = self.embeddings()[1][: self.n_items].norm(dim=1, keepdim=True)
-            scale = lengths / whole.norm(dim=1, keepdim=True).clamp(min=1e-12)
-            own = {name: scale * term for name, term in own.items()}
         if self.cold is not None:
             rows, cold = self.cold[0], self.new_terms(self.cold[1])
             own = {n: term.index_copy(0, rows.to(term.device), cold[n]) for n, term in own.items()}
-        return {
-            name: torch.cat([term, self.added[name]]) if self.added else term
-            for name, term in own.items()
-        }
+        if self.added:
+            own = {name: torch.cat([term, self.added[name]]) for name, term in own.items()}
+        if self.unit_length or self.by_cosine:
+            whole = torch.stack(list(own.values())).sum(0)
+            lengths = self.embeddings()[1].norm(dim=1, keepdim=True)
+            scale = lengths / whole.norm(dim=1, keepdim=True).clamp(min=1e-12)
+            own = {name: scale * term for name, term in own.items()}
+        return own
 
     def item_terms(self) -> dict[str, Tensor]:
         """`terms` of the items of the catalogue."""

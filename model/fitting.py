@@ -151,10 +151,10 @@ class Fitter:
         )
 
     def _ranking_loss(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor:
-        if self.settings.loss == "softmax":
+        if self.system.by_cosine:
             users, items = F.normalize(users), F.normalize(items)
         scores = inner_products(batch.pattern, users, items).view(batch.items.shape)
-        if self.settings.loss == "softmax":
+        if self.system.by_cosine:
             return sampled_softmax(scores, self.settings.temperature)
         return bpr(scores)
 

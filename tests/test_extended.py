@@ -252,13 +252,15 @@ def test_a_new_item_of_ease_solves_the_larger_problem(whiten: bool, dropout: flo
 
 
 @pytest.mark.parametrize("name", EMBEDDING_SYSTEMS)
-@pytest.mark.parametrize("aggregate", AGGREGATES)
-def test_terms_sum_to_the_embeddings(name: str, aggregate: str) -> None:
+@pytest.mark.parametrize(
+    ("aggregate", "loss"), [*((aggregate, "bpr") for aggregate in AGGREGATES), ("mean", "softmax")]
+)
+def test_terms_sum_to_the_embeddings(name: str, aggregate: str, loss: str) -> None:
     reads = options_class(name).reads
     if aggregate != "mean" and "aggregate" not in reads:
         pytest.skip("it reads no aggregate")
     changes = {"aggregate": aggregate} if "aggregate" in reads else {}
-    model, _ = fitted(name, epochs=2, **changes)
+    model, _ = fitted(name, epochs=2, loss=loss, **changes)
     extended = model.with_items(new_content()) if name in TAKERS else model
     terms, embeddings = extended.terms(), extended.embeddings()
     assert terms is not None and embeddings is not None
@@ -285,6 +287,25 @@ def test_terms_of_items_of_collaborative_length(name: str) -> None:
     terms, embeddings = model.terms(), model.embeddings()
     assert terms is not None and embeddings is not None
     assert torch.allclose(torch.stack(list(terms.values())).sum(0), embeddings[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", EMBEDDING_SYSTEMS)
+def test_the_softmax_of_cosines_ranks_by_cosines(name: str) -> None:
+    """What the loss never saw, an item's length, takes no part; new items are no exception."""
+    model, _ = fitted(name, epochs=2, loss="softmax")
+    extended = model.with_items(new_content()) if name in TAKERS else model
+    model.eval()
+    with torch.no_grad():
+        made = model()
+    users = torch.arange(U)
+    cosines = F.normalize(made.users.double()) @ F.normalize(made.items.double()).T
+    for scorer in (model.scorer(), extended.scorer()):
+        order = scorer(users)[:, :I].double().argsort(dim=1, descending=True)
+        ranked = cosines.gather(1, order)
+        assert (ranked.diff(dim=1) < 1e-6).all()
+    lengths = extended.embeddings()[1].norm(dim=1)
+    assert torch.allclose(lengths[lengths > 0], torch.ones(()), atol=1e-6)
+    assert len(lengths) == I or (lengths[I:] > 0).any()
 
 
 FORMULAS = {
