@@ -29,21 +29,21 @@ PUBLISHED = SHARED | {
 }
 COMPARED = SHARED | {
     "fusion": "blend",
-    "systems.blend.parts": "[ease,ials,itemknn,contentknn,frozen]",
+    "systems.blend.parts": "[ease,ials,itemknn,contentknn,frozen,contrastive]",
     "systems.lattice.rebuild": "epoch",
-    "study.systems": "[popularity,itemknn,contentknn,ials,ease,none,frozen,normalized,vbpr,"
-    "lattice,blend]",
+    "study.systems": "[popularity,itemknn,contentknn,ials,ease,none,frozen,normalized,contrastive,"
+    "vbpr,lattice,blend]",
     "study.layers": "[2]",
     "study.controls": "[placebo]",
 }
 SETTINGS = {
     "dbbook": {
-        "train.batch_size": "2048", "train.dimension": "256", "train.learning_rate": "0.002",
-        "train.epochs": "300", "train.patience": "30",
+        "train.batch_size": "2048", "train.dimension": "512", "train.learning_rate": "0.002",
+        "train.epochs": "300", "train.patience": "20",
     },
     "ml1m": {
         "train.batch_size": "8192", "train.dimension": "128", "train.learning_rate": "0.005",
-        "train.epochs": "150", "train.patience": "15",
+        "train.epochs": "150", "train.patience": "8", "systems.contrastive.learning_rate": "0.01",
     },
     "lastfm": {
         "train.batch_size": "2048", "train.dimension": "128", "train.learning_rate": "0.005",

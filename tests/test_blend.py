@@ -65,6 +65,8 @@ def options_of(name: str, point: Mapping[str, float], data: Dataset) -> dict[str
     if name == "itemknn":
         bm25 = {"similarity": "bm25", "k1": point["k1"], "b": min(1.0, point["b"])}
         return bm25 if point["bm25"] else {"shrinkage": point["shrinkage"]}
+    if name == "contentknn":
+        return {"neighbors": max(1, round(point["neighbors"]))}
     if name != "ease":
         return {}
     x = data.catalogue.train.block(0, data.catalogue.n_users).double().numpy()
@@ -115,7 +117,9 @@ def popularity(data: Dataset, more: int = 0) -> Scores:
     return np.pad(counts, (0, more))
 
 
-@pytest.mark.parametrize("parts", [ALL, ("itemknn",), ("frozen", "ials", "ease"), ("none",)])
+@pytest.mark.parametrize(
+    "parts", [ALL, ("itemknn",), ("frozen", "ials", "ease"), ("none",), ("ease", "contrastive")]
+)
 def test_a_score_is_the_mean_of_its_parts_z_scores(parts: tuple[str, ...]) -> None:
     data = dataset()
     model, told = fitted(parts, data)
@@ -190,6 +194,7 @@ SOUGHT = {
     "ease": {"strength": 2.0, "normalized": None},
     "ials": {"unobserved_weight": 2.0, "regularization": 2.0},
     "itemknn": {"bm25": None, "shrinkage": 2.0, "k1": 2.0, "b": 2.0},
+    "contentknn": {"neighbors": 4.0},
 }
 
 
@@ -201,6 +206,7 @@ def test_no_single_step_from_what_is_chosen_gains() -> None:
     assert {key for key in chosen if not key.endswith(".weight")} == {
         "ease.strength", "ease.normalized", "ials.unobserved_weight", "ials.regularization",
         "ials.epochs", "itemknn.bm25", "itemknn.shrinkage", "itemknn.k1", "itemknn.b",
+        "contentknn.neighbors",
     }  # fmt: skip
     assert [chosen[f"{name}.weight"] for name in ALL] == [1.0] * 4
     for name, factors in SOUGHT.items():
@@ -231,7 +237,9 @@ def test_what_was_chosen_is_fitted_again_without_validation(parts: tuple[str, ..
     ]
 
 
-@pytest.mark.parametrize("name", ["none", "frozen", "alpha", "unfrozen", "normalized", "equal"])
+@pytest.mark.parametrize(
+    "name", ["none", "frozen", "alpha", "unfrozen", "normalized", "equal", "contrastive"]
+)
 def test_what_gradients_fit_is_the_system_itself(name: str) -> None:
     data = dataset()
     model, told = fitted(("itemknn", name), data)

@@ -161,13 +161,20 @@ OTHER_OPTIONS: dict[str, Any] = {
     "feature_dimension": 3, "frozen_weight": 0.2, "rebuild": "epoch", "content_weight": 2.0,
     "user_exponent": 0.4, "item_exponent": 0.3, "iterations": 2, "unobserved_weight": 0.7,
     "frequency_exponent": 0.5, "similarity": "bm25", "shrinkage": 1.0, "k1": 0.2, "b": 0.1,
-    "parts": ("ease", "ials"), "factors": 3, "whiten": False,
+    "parts": ("ease", "ials"), "factors": 3, "whiten": False, "negatives": 2,
 }  # fmt: skip
 # What is read only where another parameter has another value than in these tests.
 DORMANT = {"train.temperature", "train.content.temperature"}
 # A fixed projection has nothing that a loss between modalities could move.
-FIXED = {(s, "train.content.contrast") for s in ("alpha", "equal", "frozen", "normalized")}
+FIXED = {
+    (system, "train.content.contrast")
+    for system in ("alpha", "contrastive", "equal", "frozen", "normalized")
+}
 OWN_DORMANT = {("itemknn", "k1"), ("itemknn", "b"), ("ease", "whiten")}
+
+
+# One whose parts stay, whatever validation says.
+BASE: dict[str, dict[str, Any]] = {"blend": {"parts": ("ials",)}}
 
 
 def changed(system: str, key: str) -> Experiment:
@@ -175,12 +182,12 @@ def changed(system: str, key: str) -> Experiment:
     name, value = key.removeprefix("train."), OTHER[key]
     if key.startswith("train.content."):
         content = replace(PLAIN.content, **{name.removeprefix("content."): value})
-        return experiment(system, content=content)
-    return experiment(system, **{name: value})
+        return experiment(system, options=BASE.get(system), content=content)
+    return experiment(system, options=BASE.get(system), **{name: value})
 
 
 def with_option(system: str, name: str) -> Experiment:
-    return experiment(system, options={name: OTHER_OPTIONS[name]})
+    return experiment(system, options=BASE.get(system, {}) | {name: OTHER_OPTIONS[name]})
 
 
 def test_the_table_of_other_values_is_whole() -> None:
@@ -208,9 +215,13 @@ READ = {
     "ials": {"protocol", "seed", "train.dimension", "train.patience"},
     "blend": {"protocol", "seed", "train.patience"}, "random": {"seed"}, "contentknn": set(),
     "ease": set(), "itemknn": set(), "popularity": set(),
+    "contrastive": LATE - {
+        "propagation", "train.item_exponent", "train.layer_weights", "train.learning_rate",
+        "train.loss", "train.negatives", "train.temperature", "train.user_exponent",
+    },
 }  # fmt: skip
 CONTENT = {"frozen", "alpha", "unfrozen", "normalized", "equal", "early", "mmlgcn", "vbpr",
-           "mmgcn", "lattice", "blend", "contentknn"}  # fmt: skip
+           "mmgcn", "lattice", "blend", "contentknn", "contrastive"}  # fmt: skip
 
 
 def test_what_each_system_reads() -> None:
@@ -244,11 +255,11 @@ def test_options_read_from_the_source_are_the_modules(system: str) -> None:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_what_is_read_and_nothing_else_is_in_the_fingerprint(here: Path, system: str) -> None:
-    base = experiment(system)
+    base = experiment(system, options=BASE.get(system))
     print_ = base.fingerprint(Workspace())
     for key in OTHER:
         if key == "seed":
-            now = experiment(system, seed=1).fingerprint(Workspace())
+            now = experiment(system, seed=1, options=BASE.get(system)).fingerprint(Workspace())
         else:
             now = changed(system, key).fingerprint(Workspace())
         assert (now != print_) == (key in READ[system] - DORMANT), key
@@ -289,10 +300,10 @@ def test_what_a_value_silences_is_not_in_the_fingerprint(
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_what_is_declared_changes_the_result(here: Path, system: str) -> None:
     """A parameter that a system declares to read is read."""
-    base = cell_of(experiment(system), Workspace())
+    base = cell_of(experiment(system, options=BASE.get(system)), Workspace())
     others = {key: changed(system, key) for key in READ[system] - DORMANT - {"seed"}}
     if "seed" in READ[system]:
-        others["seed"] = experiment(system, seed=1)
+        others["seed"] = experiment(system, seed=1, options=BASE.get(system))
     others |= {n: with_option(system, n) for n in own(system) if (system, n) not in OWN_DORMANT}
     for key, other in others.items():
         cell = cell_of(other, Workspace())
@@ -309,7 +320,8 @@ CONTRAST = {"projection": "learned", "content": replace(PLAIN.content, contrast=
 @pytest.mark.parametrize(
     ("system", "base", "other"),
     [
-        *((s, {"loss": "softmax"}, {"temperature": 0.7}) for s in EMBEDDING_SYSTEMS),
+        *((s, {"loss": "softmax"}, {"temperature": 0.7})
+          for s in EMBEDDING_SYSTEMS if "train.loss" in READ[s]),
         *((s, {"projection": "learned"}, CONTRAST) for s, _ in sorted(FIXED)),
         *(
             (s, CONTRAST, {"content": replace(CONTRAST["content"], temperature=0.7)})
@@ -451,7 +463,7 @@ def test_seed_code_library_and_device_count(here: Path, monkeypatch: pytest.Monk
 
 # What a blend may be made of.
 PARTS = ("ease", "ials", "itemknn", "contentknn", "none", "frozen", "alpha", "unfrozen",
-         "normalized", "equal")  # fmt: skip
+         "normalized", "equal", "contrastive")  # fmt: skip
 
 
 def test_a_systems_code_is_its_own() -> None:

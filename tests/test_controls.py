@@ -139,6 +139,7 @@ def test_which_controls_a_system_has() -> None:
     assert found == {
         **{name: all_of_them + FUNCTIONS for name in FUSING},
         "equal": all_of_them,  # it aggregates in its own way
+        "contrastive": ["placebo", "no_content", *EACH, *FUNCTIONS],  # to cosines, lengths are one
         **{name: ["placebo", "no_content", *EACH] for name in OTHERS},
         **{name: [] for name in ALONE},
     }
@@ -211,10 +212,10 @@ def test_without_content_it_is_that_other_system(here: Workspace, name: str) -> 
     assert numbers(told.history) == numbers(cell.history)
 
 
-@pytest.mark.parametrize("name", [*FUSING, *OTHERS, "ease"])
+@pytest.mark.parametrize("name", [*FUSING, *OTHERS, "contrastive", "ease"])
 def test_a_control_makes_another_cell(here: Workspace, name: str) -> None:
     # A blend of several would leave some out, and then not all controls change it.
-    own: dict[str, Any] = {"ease": {"content_weight": 2.0}, "blend": {"parts": ("contentknn",)}}
+    own: dict[str, Any] = {"ease": {"content_weight": 2.0}, "blend": {"parts": ("frozen",)}}
     base = small_experiment(name, options=own.get(name), epochs=3, patience=3)
     asked = controls_of(base.config.options, CONTROLS, ["modalities"], here.modalities)
     made = {control: replace(base, control=control) for control in (None, *asked)}

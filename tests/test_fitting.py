@@ -163,7 +163,8 @@ def test_validation_drops_nothing_out() -> None:
 
 @pytest.mark.parametrize("system", EMBEDDING_SYSTEMS)
 def test_a_fit_that_turns_non_finite_stops(system: str) -> None:
-    own = {"learning_rate": 1e20} if system in ("vbpr", "mmgcn", "lattice") else {}
+    own = {"learning_rate": 1e20}
+    own = own if system in ("vbpr", "mmgcn", "lattice", "contrastive") else {}
     kept: list[Snapshot] = []
     fitter = fitter_of(system, Run(save=kept.append), learning_rate=1e20, options=own)
     with pytest.raises(Diverged, match=r"epoch \d+: .*(nan|inf|finite)"):

@@ -86,6 +86,9 @@ BOUNDS = {
     f"{SYSTEMS}.lattice.regularization": NOT_NEGATIVE,
     f"{SYSTEMS}.blend.factors": AT_LEAST_1,
     f"{SYSTEMS}.contentknn.neighbors": AT_LEAST_1,
+    f"{SYSTEMS}.contrastive.temperature": POSITIVE,
+    f"{SYSTEMS}.contrastive.negatives": AT_LEAST_1,
+    f"{SYSTEMS}.contrastive.learning_rate": POSITIVE,
     f"{SYSTEMS}.ease.regularization": POSITIVE,
     f"{SYSTEMS}.ease.dropout": ([0, 0.99], [-0.01, 1, nan]),
     f"{SYSTEMS}.ease.content_weight": NOT_NEGATIVE,
@@ -102,7 +105,8 @@ BOUNDS = {
 }
 FUSIONS = [
     "none", "frozen", "alpha", "unfrozen", "normalized", "equal", "early", "mmlgcn", "vbpr",
-    "mmgcn", "lattice", "blend", "contentknn", "ease", "ials", "itemknn", "popularity", "random",
+    "mmgcn", "lattice", "blend", "contentknn", "contrastive", "ease", "ials", "itemknn",
+    "popularity", "random",
 ]  # fmt: skip
 # Every name of params.yaml with all that it may be.
 CHOICES = {
@@ -219,7 +223,7 @@ def test_names_are_those_that_are_listed(tmp_path: Path, key: str) -> None:
 
 
 PARTS = ["ease", "ials", "itemknn", "contentknn", "none", "frozen", "alpha", "unfrozen",
-         "normalized", "equal"]  # fmt: skip
+         "normalized", "equal", "contrastive"]  # fmt: skip
 
 
 def test_a_blend_has_parts_each_once(tmp_path: Path) -> None:

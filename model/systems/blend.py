@@ -22,6 +22,7 @@ from model.system import Fit, Row, Run, System
 from model.systems import (
     alpha,
     contentknn,
+    contrastive,
     ease,
     equal,
     frozen,
@@ -51,6 +52,7 @@ SOUGHT: dict[str, tuple[Point, Point]] = {
         {"bm25": 0.0, "shrinkage": 20.0, "k1": 1.0, "b": 0.5},
         {"bm25": 0.0, "shrinkage": 2.0, "k1": 2.0, "b": 2.0},
     ),
+    "contentknn": ({"neighbors": 20.0}, {"neighbors": 4.0}),
 }
 CLASSES: dict[str, type[System]] = {
     "ease": ease.Ease,
@@ -63,6 +65,7 @@ CLASSES: dict[str, type[System]] = {
     "unfrozen": unfrozen.Unfrozen,
     "normalized": normalized.Normalized,
     "equal": equal.Equal,
+    "contrastive": contrastive.Contrastive,
 }
 WITHOUT_CONTENT = ("ials", "itemknn", "none")
 
@@ -79,7 +82,7 @@ class Options(SystemOptions):
             str,
             OneOf(
                 ("ease", "ials", "itemknn", "contentknn")
-                + ("none", "frozen", "alpha", "unfrozen", "normalized", "equal")
+                + ("none", "frozen", "alpha", "unfrozen", "normalized", "equal", "contrastive")
             ),
         ],
         ...,
@@ -113,9 +116,8 @@ class Blend(System):
     out, one after another: as long as the blend is better without one in validation NDCG@10, the
     one without which it is best goes.
 
-    EASE has the items' content as further users, with alpha^2 = lambda / 10, and a dropout of 0.2;
-    its lambda is a multiple, `strength`, of the mean diagonal of G, and `normalized` says whether
-    interactions are divided by deg(u)^(1/4) deg(i)^(1/8).
+    EASE has content as further users, alpha^2 = lambda / 10, and a dropout of 0.2; its lambda is
+    `strength` mean diagonals of G; `normalized` divides by deg(u)^(1/4) deg(i)^(1/8).
     """
 
     added = 0  # items that came after fitting
@@ -278,6 +280,8 @@ def _options(name: str, point: Point, catalogue: Catalogue) -> SystemOptions:
         if point["bm25"]:
             return itemknn.Options("bm25", k1=point["k1"], b=min(1.0, point["b"]))
         return itemknn.Options("cosine", shrinkage=point["shrinkage"])
+    if name == "contentknn":
+        return contentknn.Options(max(1, round(point["neighbors"])))
     if name != "ease":
         return options_class(name)()
     exponents = (0.25, 0.125) if point["normalized"] else (0.0, 0.0)
