@@ -43,7 +43,7 @@ SETTINGS = {
     },
     "ml1m": {
         "train.batch_size": "8192", "train.dimension": "128", "train.learning_rate": "0.005",
-        "train.epochs": "150", "train.patience": "8", "systems.contrastive.learning_rate": "0.01",
+        "train.epochs": "150", "train.patience": "15", "systems.contrastive.learning_rate": "0.01",
     },
     "lastfm": {
         "train.batch_size": "2048", "train.dimension": "128", "train.learning_rate": "0.005",
