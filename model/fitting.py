@@ -52,7 +52,7 @@ class Fitter:
             reject_positives=config.protocol != PUBLISHED and self.settings.reject_positives,
             seen_only=self.settings.cold_items == "new",
         )
-        device = train.items.device
+        self.device = device = train.items.device
         self.generator = torch.Generator(device).manual_seed(run.seed)
         # Dropout draws from the global generator.
         torch.manual_seed(run.seed)
@@ -97,23 +97,22 @@ class Fitter:
         tensors |= {f"best.{n}": p for n, p in self.best.items()}
         tensors |= {f"adam.{n}": t for n, t in self.optimizer.state.items()}
         tensors |= {"random": self.generator.get_state()}
-        tensors |= {f"dropout.{n}": t for n, t in _global_random_state().items()}
+        tensors |= {f"dropout.{n}": t for n, t in _global_random_state(self.device).items()}
         return Snapshot(tensors, self.selection.history, self.selection.best_epoch)
 
     @torch.no_grad()
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from where a fit of the same system, data, parameters and seed was."""
-        device = self.train.items.device
         groups: dict[str, dict[str, Tensor]] = {}
         for name, tensor in snapshot.tensors.items():
             group, _, rest = name.partition(".")
             groups.setdefault(group, {})[rest] = tensor
         self.system.load(groups["parameter"])
-        self.best = {n: t.to(device, copy=True) for n, t in groups.get("best", {}).items()}
+        self.best = {n: t.to(self.device, copy=True) for n, t in groups.get("best", {}).items()}
         for name, tensor in self.optimizer.state.items():
             tensor.copy_(groups["adam"][name])
         self.generator.set_state(groups["random"][""].cpu())
-        _set_global_random_state(groups["dropout"])
+        _set_global_random_state(groups["dropout"], self.device)
         self.selection.history = list(snapshot.history)
         self.selection.best_epoch = snapshot.best_epoch
 
@@ -139,7 +138,7 @@ class Fitter:
         self.system.train()
         self.system.begin_epoch()
         self.optimizer.learning_rate = self.system.learning_rate(epoch)
-        total = torch.zeros((), dtype=torch.float64, device=self.train.items.device)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in self.batches.epoch(self.generator):
             total += self.step(batch).double() * len(batch)
         return total / len(self.train)
@@ -194,14 +193,14 @@ def _require_finite(epoch: int, sums: Mapping[str, float]) -> None:
             raise Diverged(f"epoch {epoch}: {name}: no longer finite")
 
 
-def _global_random_state() -> dict[str, Tensor]:
+def _global_random_state(device: torch.device) -> dict[str, Tensor]:
     state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
+    if device.type == "cuda":  # asking a card that is not used would take a context on it
+        state["cuda"] = torch.cuda.get_rng_state(device)
     return state
 
 
-def _set_global_random_state(state: dict[str, Tensor]) -> None:
+def _set_global_random_state(state: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["cpu"].cpu())
     if "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"].cpu())
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)

@@ -118,7 +118,7 @@ class Card(TorchDispatchMode):
         if mixed and name not in COPYING:
             shapes = [tuple(t.shape) for t in mixed]
             raise RuntimeError(f"{name}: {shapes} on the CPU, the others on the card, {line()}")
-        if name.startswith("_sparse_") and not all(t.is_contiguous() for t in mine):
+        if name == "sparse_compressed_tensor" and not all(t.is_contiguous() for t in mine):
             raise RuntimeError(f"{name}: of tensors that are not contiguous, {line()}")
 
     def _count(

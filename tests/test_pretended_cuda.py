@@ -41,6 +41,11 @@ def card_generator() -> torch.Generator:
     return torch.Generator(CARD).manual_seed(0)
 
 
+def sparse(values: Tensor) -> Tensor:
+    offsets, columns = torch.tensor([0, 2, 4]).to(CARD), torch.tensor([0, 1, 0, 1]).to(CARD)
+    return torch.sparse_csr_tensor(offsets, columns, values, (2, 2), check_invariants=False)
+
+
 REFUSED: dict[str, Callable[[Tensor], Any]] = {
     "a tensor on the CPU": lambda x: x + torch.ones(4),
     "a product with the CPU": lambda x: torch.ones(2, 4) @ x,
@@ -48,10 +53,12 @@ REFUSED: dict[str, Callable[[Tensor], Any]] = {
     "a CPU generator": lambda x: torch.rand(4, device=CARD, generator=cpu_generator()),
     "a CUDA generator": lambda x: torch.rand(4, generator=card_generator()),
     "a buffer that was not moved": lambda x: Unmoved().to(CARD)(x),
+    "values with gaps": lambda x: sparse(x[:1].expand(4)),
     "to NumPy": lambda x: x.numpy(),
 }
 
 
+@pytest.mark.filterwarnings("ignore:Sparse")
 @pytest.mark.parametrize("planted", REFUSED)
 def test_what_a_card_refuses(planted: str) -> None:
     with pretended_cuda():
