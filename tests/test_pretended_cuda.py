@@ -127,6 +127,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     *((name, {"loss": "softmax", "negatives": 3}) for name in ("none", "normalized", "vbpr")),
     ("none", {"propagation": "published", "protocol": "published"}),
     ("frozen", {"propagation": "published"}),
+    ("frozen", {"protocol": "published"}),
     ("frozen", {"id_dropout": 0.3}),
     ("frozen", {"control": "placebo"}),
     ("frozen", {"control": "unit_length"}),
