@@ -89,15 +89,15 @@ def evaluate(
         )
 
 
-def validation(scorer: Scorer, seen: Interactions, relevant: Interactions) -> dict[str, Tensor]:
+def epoch_metrics(scorer: Scorer, seen: Interactions, relevant: Interactions) -> dict[str, Tensor]:
     """The metrics of an epoch, at the cut-off of `SELECTION`; scalars."""
     found = evaluate(scorer, seen=seen, relevant=relevant, ks=(SELECTION.k,))
     return {str(measure): value for measure, value in found.scalars().items()}
 
 
 def validated(scorer: Scorer, seen: Interactions, relevant: Interactions) -> dict[str, float]:
-    """`validation` in numbers: a row of a history has these."""
-    return reductions.numbers(validation(scorer, seen, relevant))
+    """`epoch_metrics` in numbers: a row of a history has these."""
+    return reductions.numbers(epoch_metrics(scorer, seen, relevant))
 
 
 def _overall(

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from model.adam import Adam
 from model.config import PUBLISHED
 from model.dataset import Dataset
-from model.evaluation import validation
+from model.evaluation import epoch_metrics
 from model.losses import bpr, sampled_softmax
 from model.objective import Objective
 from model.ranking import InnerProduct
@@ -118,6 +118,7 @@ class Fitter:
 
     def _epoch(self) -> None:
         epoch = len(self.selection.history) + 1
+        # No number is read before the last one is there, so that the host waits for a card once.
         measured = {"train_loss": self._pass(epoch)}
         checked = {"training loss": measured["train_loss"], **self.parameters}
         if len(self.validation):
@@ -173,7 +174,7 @@ class Fitter:
         """Validation loss and metrics of embeddings (U, D) and (I, D)."""
         loss = self._ranking_loss(users, items, self.validation_batch)
         scorer = InnerProduct(users, items)
-        return {"validation_loss": loss} | validation(scorer, self.train, self.validation)
+        return {"validation_loss": loss} | epoch_metrics(scorer, self.train, self.validation)
 
 
 def _lengths(users: Tensor, items: Tensor) -> dict[str, Tensor]:
@@ -190,7 +191,7 @@ def _require_finite(epoch: int, sums: Mapping[str, float]) -> None:
     """Raise `Diverged` for the first of `sums` that is not finite."""
     for name, total in sums.items():
         if not isfinite(total):
-            raise Diverged(f"epoch {epoch}: {name}: no longer finite")
+            raise Diverged(f"epoch {epoch}: {name}: no longer finite ({total})")
 
 
 def _global_random_state(device: torch.device) -> dict[str, Tensor]:
