@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.download import HubFile, UrlFile
-from encoders.precision import check_precision
+from encoders.precision import check_precision, keep_fp32
 from encoders.weights import Found, Layout, Packaged, find_weights, load_weights
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Encoder(ABC):
         import torch
 
         check_precision(precision, device)
+        if precision == "fp32":
+            keep_fp32()
         model, self.loaded = load_weights(self.build, self.find(weights), self.layout)
         self.device = torch.device(device)
         self.model = model.to(self.device)

@@ -5,6 +5,7 @@ https://arxiv.org/abs/2103.00020, https://huggingface.co/openai/clip-vit-base-pa
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,11 +70,14 @@ class CLIP(PartsEncoder):
         prepared: NDArray[np.uint8] = TF.center_crop(image, [SIZE])[None].numpy()
         return prepared
 
-    def forward(self, parts: Tensor) -> Tensor:
+    @cached_property
+    def scale(self) -> list[Tensor]:
+        """Mean and deviation, (3, 1, 1), on the device; a copy a chunk would be a wait a chunk."""
         import torch
 
-        mean, deviation = (
-            torch.tensor(values, device=parts.device)[:, None, None] for values in (MEAN, DEVIATION)
-        )
+        return [torch.tensor(v, device=self.device)[:, None, None] for v in (MEAN, DEVIATION)]
+
+    def forward(self, parts: Tensor) -> Tensor:
+        mean, deviation = self.scale
         vectors: Tensor = self.model((parts.float() / 255 - mean) / deviation).image_embeds
         return vectors

@@ -68,11 +68,12 @@ class MiniLM(Encoder):
         import torch
 
         tokens = [np.array(encoding.ids) for encoding in self.tokenizer.encode_batch(batch)]
-        vectors = torch.empty(len(batch), self.width, device=self.device)
+        parts = list(chunks([len(ids) for ids in tokens], CHUNK[self.device.type]))
         with torch.inference_mode():
-            for chosen in chunks([len(ids) for ids in tokens], CHUNK[self.device.type]):
-                vectors[chosen] = self.forward([tokens[index] for index in chosen])
-        return vectors.cpu().numpy()
+            made = torch.cat([self.forward([tokens[i] for i in chosen]) for chosen in parts])
+        vectors = np.empty((len(batch), self.width), np.float32)
+        vectors[np.concatenate(parts)] = made.cpu().numpy()
+        return vectors
 
     def forward(self, tokens: list[NDArray[np.int64]]) -> Tensor:
         """n texts' token ids, the longest last → (n, 384)."""

@@ -5,6 +5,7 @@ https://arxiv.org/abs/1711.11248
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -82,12 +83,17 @@ class R2Plus1D(PartsEncoder):
         video = read_video(Path(source), CLIPS * cls.frames, SECONDS, reduced)
         return clips(video.numpy(), cls.frames)
 
+    @cached_property
+    def scale(self) -> list[Tensor]:
+        """Mean and deviation, (3, 1, 1), on the device; a copy a chunk would be a wait a chunk."""
+        import torch
+
+        return [torch.tensor(v, device=self.device)[:, None, None] for v in (MEAN, DEVIATION)]
+
     def forward(self, parts: Tensor) -> Tensor:
         import torch
 
-        mean, deviation = (
-            torch.tensor(values, device=parts.device)[:, None, None] for values in (MEAN, DEVIATION)
-        )
+        mean, deviation = self.scale
         pixels = (parts.float() / 255 - mean) / deviation
         pixels = pixels.transpose(1, 2).contiguous(memory_format=torch.channels_last_3d)
         vectors: Tensor = self.model(pixels)  # from (n, 3, frames, 112, 112)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from model.interactions import rows_of
 from model.ranking import InnerProduct
 
 if TYPE_CHECKING:
@@ -28,9 +29,8 @@ def blended(scorers: Sequence[Scorer], known: Interactions, popular: Tensor) -> 
 
     def scores(users: Tensor) -> Tensor:
         offsets, entries = known.entries(users)
-        rows = torch.arange(len(users), device=users.device)
         open_ = torch.ones(len(users), n, dtype=torch.bool, device=users.device)
-        open_[rows.repeat_interleave(offsets.diff()), known.items[entries]] = False
+        open_[rows_of(offsets, len(entries)), known.items[entries]] = False
         total = popular.new_zeros(len(users), len(popular))
         knowing = torch.zeros_like(popular)
         for scorer in exact:

@@ -78,6 +78,14 @@ class EmbeddingSystem(nn.Module, System):
             content = [m.of(rows[:, 0]) for m in catalogue.modalities]
             self.cold = rows[:, 0], completed(content, self.means, config.train.missing)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # What is neither parameter nor buffer moves along, or it would be copied every epoch.
+        if self.cold is not None:
+            rows, content = self.cold
+            moved = [Modality(m.name, fn(m.vectors), fn(m.present)) for m in content]
+            self.cold = fn(rows), moved
+        return super()._apply(fn, recurse)
+
     @abstractmethod
     def forward(self) -> Embeddings:
         """The embeddings under the present parameters."""
@@ -113,7 +121,7 @@ class EmbeddingSystem(nn.Module, System):
         items = made.items.detach()
         if self.cold is not None:
             terms = torch.stack(list(self.new_terms(self.cold[1]).values()))
-            items = items.index_copy(0, self.cold[0].to(items.device), terms.sum(0))
+            items = items.index_copy(0, self.cold[0], terms.sum(0))
         if self.added:
             items = torch.cat([items, torch.stack(list(self.added.values())).sum(0)])
         return made.users.detach(), F.normalize(items) if self.by_cosine else items
@@ -143,7 +151,7 @@ class EmbeddingSystem(nn.Module, System):
         own = self.item_terms()
         if self.cold is not None:
             rows, cold = self.cold[0], self.new_terms(self.cold[1])
-            own = {n: term.index_copy(0, rows.to(term.device), cold[n]) for n, term in own.items()}
+            own = {n: term.index_copy(0, rows, cold[n]) for n, term in own.items()}
         if self.added:
             own = {name: torch.cat([term, self.added[name]]) for name, term in own.items()}
         if self.unit_length or self.by_cosine:

@@ -31,10 +31,13 @@ class Evaluation:
     users: dict[Measure, Tensor]
     overall: dict[Measure, Tensor]
 
+    def scalars(self) -> dict[Measure, Tensor]:
+        """Every measure as a scalar: the mean over users, or that of the lists."""
+        return {m: reductions.mean(v) for m, v in self.users.items()} | self.overall
+
     def values(self) -> dict[Measure, float]:
-        """Every measure as one number: the mean over users, or that of the lists."""
-        means = {measure: float(reductions.mean(v)) for measure, v in self.users.items()}
-        return means | {measure: float(v) for measure, v in self.overall.items()}
+        """Every measure as one number."""
+        return reductions.numbers(self.scalars())
 
 
 def evaluate(
@@ -57,20 +60,17 @@ def evaluate(
         ks: the cut-offs; None takes all that the catalogue allows (`cutoffs`).
         cells: the most scores held at a time; memory never holds U x I.
     """
-    n_users, n_items = relevant.n_users, relevant.n_items
+    n_items, judged = relevant.n_items, relevant.active
     length = min(max(KS if ks is None else ks), n_items)
     ks = cutoffs(n_items) if ks is None else ks
     block = max(1, cells // n_items)
     degrees = relevant.degrees()
     parts, lists = [], []
     with torch.inference_mode():
-        for first in range(0, n_users, block):
-            last = min(first + block, n_users)
-            counted = degrees[first:last] > 0
-            users = torch.arange(first, last, device=degrees.device)
+        for users in judged.split(block):
             best, _ = rank(scorer, users, length, seen=seen)
-            hits = relevant.block(first, last).gather(1, best.clamp(min=0)) & (best != NOBODY)
-            ranking = Ranking(hits[counted], degrees[first:last][counted], max(ks))
+            hits = relevant.contains(users[:, None], best) & (best != NOBODY)
+            ranking = Ranking(hits, degrees[users], max(ks))
             parts.append(
                 {
                     Measure(metric.name, k): metric.function(ranking, k)
@@ -79,20 +79,25 @@ def evaluate(
                     if metric.accuracy
                 }
             )
-            lists.append(best[counted])
+            lists.append(best)
         whole = torch.cat(lists)
         return Evaluation(
-            degrees.nonzero()[:, 0],
+            judged,
             whole,
             {measure: torch.cat([part[measure] for part in parts]) for measure in parts[0]},
-            {} if popularity is None else _overall(whole, popularity, n_users, ks),
+            {} if popularity is None else _overall(whole, popularity, relevant.n_users, ks),
         )
 
 
-def validated(scorer: Scorer, seen: Interactions, relevant: Interactions) -> dict[str, float]:
-    """The metrics of an epoch, at the cut-off of `SELECTION`: a row of a history has these."""
+def epoch_metrics(scorer: Scorer, seen: Interactions, relevant: Interactions) -> dict[str, Tensor]:
+    """The metrics of an epoch, at the cut-off of `SELECTION`; scalars."""
     found = evaluate(scorer, seen=seen, relevant=relevant, ks=(SELECTION.k,))
-    return {str(measure): value for measure, value in found.values().items()}
+    return {str(measure): value for measure, value in found.scalars().items()}
+
+
+def validated(scorer: Scorer, seen: Interactions, relevant: Interactions) -> dict[str, float]:
+    """`epoch_metrics` in numbers: a row of a history has these."""
+    return reductions.numbers(epoch_metrics(scorer, seen, relevant))
 
 
 def _overall(

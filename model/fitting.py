@@ -14,10 +14,11 @@ from torch.nn import functional as F
 from model.adam import Adam
 from model.config import PUBLISHED
 from model.dataset import Dataset
-from model.evaluation import validated
+from model.evaluation import epoch_metrics
 from model.losses import bpr, sampled_softmax
 from model.objective import Objective
 from model.ranking import InnerProduct
+from model.reductions import numbers
 from model.sampling import Batch, BatchSampler
 from model.sparse import inner_products
 from model.system import Diverged, Fit, Row, Run, Selection, Snapshot
@@ -51,7 +52,7 @@ class Fitter:
             reject_positives=config.protocol != PUBLISHED and self.settings.reject_positives,
             seen_only=self.settings.cold_items == "new",
         )
-        device = train.items.device
+        self.device = device = train.items.device
         self.generator = torch.Generator(device).manual_seed(run.seed)
         # Dropout draws from the global generator.
         torch.manual_seed(run.seed)
@@ -86,7 +87,8 @@ class Fitter:
         if self.best:
             self.system.load(self.best)
         if not len(self.validation):
-            self._embeddings(selection.best_epoch)  # nobody has looked at them yet
+            lengths = _lengths(*self.system.embeddings())  # nobody has looked at them yet
+            _require_finite(selection.best_epoch, numbers(_sums(lengths)))
         return Fit(selection.history, selection.best_epoch, selection.limited, selection.chosen)
 
     def snapshot(self) -> Snapshot:
@@ -95,43 +97,52 @@ class Fitter:
         tensors |= {f"best.{n}": p for n, p in self.best.items()}
         tensors |= {f"adam.{n}": t for n, t in self.optimizer.state.items()}
         tensors |= {"random": self.generator.get_state()}
-        tensors |= {f"dropout.{n}": t for n, t in _global_random_state().items()}
+        tensors |= {f"dropout.{n}": t for n, t in _global_random_state(self.device).items()}
         return Snapshot(tensors, self.selection.history, self.selection.best_epoch)
 
     @torch.no_grad()
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from where a fit of the same system, data, parameters and seed was."""
-        device = self.train.items.device
         groups: dict[str, dict[str, Tensor]] = {}
         for name, tensor in snapshot.tensors.items():
             group, _, rest = name.partition(".")
             groups.setdefault(group, {})[rest] = tensor
         self.system.load(groups["parameter"])
-        self.best = {n: t.to(device, copy=True) for n, t in groups.get("best", {}).items()}
+        self.best = {n: t.to(self.device, copy=True) for n, t in groups.get("best", {}).items()}
         for name, tensor in self.optimizer.state.items():
             tensor.copy_(groups["adam"][name])
         self.generator.set_state(groups["random"][""].cpu())
-        _set_global_random_state(groups["dropout"])
+        _set_global_random_state(groups["dropout"], self.device)
         self.selection.history = list(snapshot.history)
         self.selection.best_epoch = snapshot.best_epoch
 
     def _epoch(self) -> None:
         epoch = len(self.selection.history) + 1
-        row: Row = {"epoch": epoch, "train_loss": self._pass(epoch)}
-        _require_finite(epoch, {"training loss": row["train_loss"], **self.parameters})
-        row |= self._validate(epoch) | self.system.diagnostics()
+        # No number is read before the last one is there, so that the host waits for a card once.
+        measured = {"train_loss": self._pass(epoch)}
+        checked = {"training loss": measured["train_loss"], **self.parameters}
+        if len(self.validation):
+            users, items = self.system.embeddings()
+            measured |= self._validate(users, items)
+            checked |= _lengths(users, items)
+            checked["validation loss"] = measured["validation_loss"]
+        sums = _sums(checked)
+        found = numbers(measured | sums)
+        _require_finite(epoch, {name: found[name] for name in sums})
+        row: Row = {"epoch": epoch} | {name: found[name] for name in measured}
+        row |= self.system.diagnostics()
         if self.selection.improves(row) and self.selection.validated:
             self.best = {n: p.detach().clone() for n, p in self.parameters.items()}
 
-    def _pass(self, epoch: int) -> float:
+    def _pass(self, epoch: int) -> Tensor:
         """Once over the training edges; the mean ranking loss per edge."""
         self.system.train()
         self.system.begin_epoch()
         self.optimizer.learning_rate = self.system.learning_rate(epoch)
-        total = torch.zeros((), dtype=torch.float64, device=self.train.items.device)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
         for batch in self.batches.epoch(self.generator):
             total += self.step(batch).double() * len(batch)
-        return float(total) / len(self.train)
+        return total / len(self.train)
 
     def step(self, batch: Batch) -> Tensor:
         """One training step; its ranking loss, detached."""
@@ -159,45 +170,38 @@ class Fitter:
         return bpr(scores)
 
     @torch.no_grad()
-    def _validate(self, epoch: int) -> Row:
-        """Validation loss and metrics; nothing where there are no validation interactions."""
-        if not len(self.validation):
-            return {}
-        users, items = self._embeddings(epoch)
-        loss = float(self._ranking_loss(users, items, self.validation_batch))
-        _require_finite(epoch, {"validation loss": loss})
+    def _validate(self, users: Tensor, items: Tensor) -> dict[str, Tensor]:
+        """Validation loss and metrics of embeddings (U, D) and (I, D)."""
+        loss = self._ranking_loss(users, items, self.validation_batch)
         scorer = InnerProduct(users, items)
-        return {"validation_loss": loss} | validated(scorer, self.train, self.validation)
-
-    def _embeddings(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """What the system is evaluated by: users (U, D) and items (I, D)."""
-        users, items = self.system.embeddings()
-        # A length has a square: where both sides' are finite, so is every score.
-        lengths = {"user embeddings": users.norm(dim=1), "item embeddings": items.norm(dim=1)}
-        _require_finite(epoch, lengths)
-        return users, items
+        return {"validation_loss": loss} | epoch_metrics(scorer, self.train, self.validation)
 
 
-def _require_finite(epoch: int, values: Mapping[str, float | Tensor]) -> None:
-    """Raise `Diverged` for the first of `values` that holds a number that is not finite."""
-    for name, value in values.items():
-        # One pass, and float64 cannot overflow: a sum is finite if all its terms are.
-        total = (
-            value if isinstance(value, float) else float(value.detach().sum(dtype=torch.float64))
-        )
+def _lengths(users: Tensor, items: Tensor) -> dict[str, Tensor]:
+    """A length has a square: where both sides' are finite, so is every score."""
+    return {"user embeddings": users.norm(dim=1), "item embeddings": items.norm(dim=1)}
+
+
+def _sums(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """One pass, and float64 cannot overflow: a sum is finite if all its terms are."""
+    return {name: value.detach().sum(dtype=torch.float64) for name, value in values.items()}
+
+
+def _require_finite(epoch: int, sums: Mapping[str, float]) -> None:
+    """Raise `Diverged` for the first of `sums` that is not finite."""
+    for name, total in sums.items():
         if not isfinite(total):
-            shown = value if isinstance(value, float) else "no longer finite"
-            raise Diverged(f"epoch {epoch}: {name}: {shown}")
+            raise Diverged(f"epoch {epoch}: {name}: no longer finite ({total})")
 
 
-def _global_random_state() -> dict[str, Tensor]:
+def _global_random_state(device: torch.device) -> dict[str, Tensor]:
     state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
+    if device.type == "cuda":  # asking a card that is not used would take a context on it
+        state["cuda"] = torch.cuda.get_rng_state(device)
     return state
 
 
-def _set_global_random_state(state: dict[str, Tensor]) -> None:
+def _set_global_random_state(state: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["cpu"].cpu())
     if "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"].cpu())
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -50,6 +51,16 @@ class Interactions:
         """(U,) int64, interactions per user."""
         return self.offsets.diff()
 
+    @cached_property
+    def active(self) -> Tensor:
+        """(n,) int64, the users who have any, in order."""
+        return self.degrees().nonzero()[:, 0]
+
+    @cached_property
+    def keys(self) -> Tensor:
+        """(E,) int64, ascending: one number a pair."""
+        return self.users * self.n_items + self.items
+
     def __or__(self, other: Interactions) -> Interactions:
         """The union of two splits."""
         return Interactions.of(
@@ -77,7 +88,7 @@ class Interactions:
     def of_users(self, users: Tensor) -> Interactions:
         """Those of some users (b,) int64, as the only ones, in that order."""
         offsets, entries = self.entries(users)
-        rows = torch.arange(len(users), device=users.device).repeat_interleave(offsets.diff())
+        rows = rows_of(offsets, len(entries))
         return Interactions(offsets, rows, self.items[entries], self.n_items)
 
     def of_first(self, n_items: int) -> Interactions:
@@ -85,9 +96,21 @@ class Interactions:
         kept = self.items < n_items
         return Interactions.of(self.users[kept], self.items[kept], self.n_users, n_items)
 
+    def contains(self, users: Tensor, items: Tensor) -> Tensor:
+        """Whether these pairs, of shapes that broadcast, are among them; bool."""
+        pairs = users * self.n_items + items
+        first = torch.searchsorted(self.keys, pairs)
+        return first < torch.searchsorted(self.keys, pairs, right=True)
+
     def block(self, first: int, last: int) -> Tensor:
         """(last - first, I) bool, the rows of users first..last-1 as a dense matrix."""
         low, high = int(self.offsets[first]), int(self.offsets[last])
         dense = torch.zeros(last - first, self.n_items, dtype=torch.bool, device=self.items.device)
         dense[self.users[low:high] - first, self.items[low:high]] = True
         return dense
+
+
+def rows_of(offsets: Tensor, n: int) -> Tensor:
+    """(n,) the row of every entry of a CSR matrix that has n, without a wait for the device."""
+    rows = torch.arange(len(offsets) - 1, device=offsets.device)
+    return rows.repeat_interleave(offsets.diff(), output_size=n)

@@ -25,7 +25,9 @@ class ItemGraph(nn.Module):
         self.register_buffer("present", present, persistent=False)
         self.transform = nn.Linear(features.shape[1], dimension)
         unit = l2norm(features)
-        pattern = nearest(unit, present, neighbors)
+        self.rows: Tensor  # of the present items; sought once, since that waits for the device
+        self.register_buffer("rows", present.nonzero()[:, 0], persistent=False)
+        pattern = nearest(unit, self.rows, neighbors)
         similarities = inner_products(pattern, unit, unit).clamp(min=0)
         row_sums = features.new_zeros(len(features)).index_add_(0, pattern.rows, similarities)
         scale = row_sums.clamp(min=SMALLEST_ROW_SUM).rsqrt()
@@ -48,7 +50,7 @@ class ItemGraph(nn.Module):
         unit = l2norm(self.transform(self.features))
         pattern = self.pattern
         if anew or pattern is None:
-            pattern = nearest(unit.detach(), self.present, self.neighbors)
+            pattern = nearest(unit.detach(), self.rows, self.neighbors)
         if not anew:
             self.pattern = pattern
         # Below zero there is no similarity to spread; row sums stay positive (1 with itself).
@@ -56,7 +58,7 @@ class ItemGraph(nn.Module):
 
     def near(self, features: Tensor, present: Tensor) -> Near:
         """The rows that m new items, (m, w) and (m,) bool, would have in both graphs."""
-        k = min(self.neighbors - 1, int(self.present.sum()))
+        k = min(self.neighbors - 1, len(self.rows))
         raw = nearest_of(l2norm(features), l2norm(self.features), self.present, k)
         made = l2norm(self.transform(features)), l2norm(self.transform(self.features))
         return Near(*raw, *nearest_of(*made, self.present, k), self.scale, present.float())
@@ -100,16 +102,15 @@ def nearest_of(unit: Tensor, others: Tensor, present: Tensor, k: int) -> tuple[T
 
 
 @torch.no_grad()
-def nearest(unit: Tensor, present: Tensor, k: int, cells: int = 1 << 24) -> Pattern:
+def nearest(unit: Tensor, rows: Tensor, k: int, cells: int = 1 << 24) -> Pattern:
     """Every present item's k most similar present items by cosine, itself among them.
 
     Args:
         unit: (I, w) with rows of length 1.
-        present: (I,) bool; the others have no neighbours and are nobody's.
+        rows: (n,) int64, the present ones; the others have no neighbours and are nobody's.
         k: how many; fewer where fewer are present.
         cells: the most similarities held at a time.
     """
-    rows = present.nonzero()[:, 0]
     candidates = unit[rows]
     k = min(k, len(rows))
     found = []

@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from model.interactions import Interactions
+from model.interactions import Interactions, rows_of
 
 NOBODY = -1
 """In a list: no item, since all others are among what may not be recommended."""
@@ -115,9 +115,8 @@ def hide(scores: Tensor, users: Tensor, seen: Interactions | None, allowed: Tens
     """Set the scores (b, I) of what may not be recommended to -inf."""
     if seen is not None:
         offsets, entries = seen.entries(users)
-        starts = torch.arange(len(users), device=users.device) * scores.shape[1]
-        flat = starts.repeat_interleave(offsets.diff()).add_(seen.items[entries])
-        scores.view(-1).index_fill_(0, flat, -torch.inf)
+        starts = rows_of(offsets, len(entries)) * scores.shape[1]
+        scores.view(-1).index_fill_(0, starts.add_(seen.items[entries]), -torch.inf)
     if allowed is not None:
         scores.masked_fill_(~allowed, -torch.inf)
 

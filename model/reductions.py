@@ -1,15 +1,17 @@
-"""Sums whose last bits do not depend on the number of threads.
+"""Sums whose last bits do not depend on the number of threads, and how numbers leave a device.
 
 torch shares the sum of 32,768 values or more to a single number out among its threads; sums along
 one dimension it does not cut.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+K = TypeVar("K")
 BLOCK = 4096  # values that are added up at a time
 
 
@@ -24,6 +26,14 @@ def total(values: Tensor) -> Tensor:
 def mean(values: Tensor) -> Tensor:
     """The mean of all values, a scalar; differentiable."""
     return total(values) / values.numel()
+
+
+def numbers(values: Mapping[K, Tensor]) -> dict[K, float]:
+    """Scalars as Python's numbers, all in one copy: each copy makes the host wait for a card."""
+    if not values:
+        return {}
+    together = torch.stack([value.double() for value in values.values()]).tolist()
+    return dict(zip(values, together, strict=True))
 
 
 class _Scale(torch.autograd.Function):

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+CELLS = {"cpu": 1 << 18, "cuda": 1 << 26}  # numbers of a block of vectors, by device
+
 
 @dataclass(frozen=True)
 class Pattern:
@@ -71,7 +73,10 @@ def product(offsets: Tensor, columns: Tensor, values: Tensor, dense: Tensor) -> 
     shape = (len(offsets) - 1, len(dense))
     with warnings.catch_warnings():  # torch calls its CSR support a beta at every first use
         warnings.simplefilter("ignore", UserWarning)
-        matrix = torch.sparse_csr_tensor(offsets, columns, values, shape, check_invariants=False)
+        # cuSPARSE reads members as if they were contiguous, and gradients may come expanded.
+        matrix = torch.sparse_csr_tensor(
+            offsets, columns, values.contiguous(), shape, check_invariants=False
+        )
     if dense.is_cuda:
         return matrix @ dense
     # ATen's own kernel: as fast as MKL's, which `@` calls, or faster (benchmarks/RESULTS.md).
@@ -126,9 +131,9 @@ class _InnerProducts(torch.autograd.Function):
         return None, to_left, to_right
 
 
-def _inner_products(pattern: Pattern, left: Tensor, right: Tensor, cells: int = 1 << 18) -> Tensor:
-    """In blocks of entries whose vectors stay in the cache."""
-    block = max(1, cells // left.shape[1]) if not left.is_cuda else max(1, len(pattern.rows))
+def _inner_products(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
+    """In blocks of entries: on a CPU their vectors stay in the cache, on a card they fit in it."""
+    block = max(1, CELLS["cuda" if left.is_cuda else "cpu"] // left.shape[1])
     parts = [
         (left[rows] * right[columns]).sum(1)
         for rows, columns in zip(

@@ -30,7 +30,7 @@ from pipeline.common.files import InputError
 from pipeline.common.fingerprint import closure
 from pipeline.experiments import cells, checkpoint
 from pipeline.experiments import experiment as experiments
-from pipeline.experiments.cells import cell_of
+from pipeline.experiments.cells import cell_of, fit_path
 from pipeline.experiments.experiment import Experiment, grid_of
 
 ROOT = Path(__file__).parents[1]
@@ -449,8 +449,13 @@ def test_seed_code_library_and_device_count(here: Path, monkeypatch: pytest.Monk
     workspace = Workspace()
     first = experiment().fingerprint(workspace)
     assert experiment(seed=1).fingerprint(workspace) != first
-    monkeypatch.setattr(experiments, "card", lambda device: "a card" if device == "cuda" else "")
-    assert replace(experiment(), device="cuda").fingerprint(workspace) != first
+    on_cards = []
+    for name in ("a card", "another"):
+        card = {"cuda": name, "cpu": ""}
+        monkeypatch.setattr(experiments, "card", card.__getitem__)
+        on_cards.append(replace(experiment(), device="cuda").fingerprint(workspace))
+    # A fit under way is kept by this too: what one device began no other goes on with.
+    assert len({fit_path(print_) for print_ in (first, *on_cards)}) == 3
     for name, other in {
         "version": lambda name: "9.9",
         "code_sha256": lambda *modules, apart_from: "other",

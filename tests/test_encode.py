@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import re
 import sqlite3
 import sys
 from dataclasses import replace
@@ -248,6 +249,7 @@ def test_each_content_is_encoded_once():
 
 
 def test_device_and_precision(monkeypatch):
+    monkeypatch.setattr(device, "_without_kernels", lambda: "")
     for there, automatic in ((False, "cpu"), (True, "cuda")):
         monkeypatch.setattr(device, "_has_cuda", lambda there=there: there)
         assert device.resolve_device("cpu") == "cpu"
@@ -261,6 +263,29 @@ def test_device_and_precision(monkeypatch):
         InputError, match="encode.x.precision: precision 'fp16' is not valid on cpu"
     ):
         device.resolve_precision("fp16", "cpu", "encode.x.precision")
+
+
+@pytest.mark.parametrize(
+    ("capability", "built", "usable"),
+    [((9, 0), "sm_80 sm_90", True), ((8, 6), "sm_80 sm_90", True), ((8, 0), "sm_86 sm_90", False),
+     ((7, 0), "sm_75 sm_80 compute_80", False), ((9, 0), "sm_80", False),
+     ((9, 0), "sm_80 compute_80", True), ((12, 0), "sm_90 sm_120 compute_120", True),
+     ((12, 1), "sm_90a sm_100a", False), ((10, 0), "compute_75", True), ((9, 0), "", False)],
+)  # fmt: skip
+def test_a_card_without_kernels_is_no_card(capability, built, usable, monkeypatch, caplog):
+    for name, value in {
+        "get_device_capability": capability,
+        "get_arch_list": built.split(),
+        "get_device_name": f"Card {capability}",
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    monkeypatch.setattr(device, "_has_cuda", lambda: True)
+    device._say_once.cache_clear()
+    assert [device.resolve_device("auto") for _ in range(2)] == ["cuda" if usable else "cpu"] * 2
+    said = rf"no kernels for {re.escape(f'Card {capability}')}.*{built.replace(' ', ', ')}"
+    assert len(re.findall(said, caplog.text)) == (0 if usable else 1)
+    with contextlib.nullcontext() if usable else pytest.raises(InputError, match=said):
+        assert device.resolve_device("cuda") == "cuda"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -231,6 +231,18 @@ def test_cut_off_and_taken_up_gives_the_same_bytes(system: str) -> None:
             assert torch.equal(parameter, later.parameters[name]), (system, cut, name)
 
 
+def test_a_fit_on_the_cpu_asks_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is there, but not used: asking it would take a context, and its memory."""
+
+    def state(device: torch.device) -> torch.Tensor:
+        raise AssertionError(f"{device} is asked")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", state)
+    names = fitter_of().snapshot().tensors
+    assert "dropout.cpu" in names and "dropout.cuda" not in names
+
+
 def test_the_same_seed_gives_the_same_bytes() -> None:
     """Large enough for several threads to add up gradients of the same row."""
     train, validation = random_interactions(160, 400, 1000, 0), random_interactions(160, 400, 99, 1)

@@ -121,3 +121,12 @@ def test_only_what_is_allowed_is_shown() -> None:
     assert (scores[:, 2:] == -torch.inf).all()
     nobody, _ = rank(scorer, torch.arange(3), 5, allowed=torch.zeros(9, dtype=torch.bool))
     assert (nobody == NOBODY).all()
+
+
+def test_which_pairs_are_among_interactions() -> None:
+    some = random_interactions(9, 12, 40, 0)
+    users, items = torch.arange(9)[:, None], torch.arange(12)
+    assert torch.equal(some.contains(users, items), some.block(0, 9))
+    assert torch.equal(some.active, some.block(0, 9).any(1).nonzero()[:, 0])
+    nothing = Interactions.of(torch.empty(0), torch.empty(0), 9, 12)
+    assert not nothing.contains(users, items).any()

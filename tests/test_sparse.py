@@ -1,8 +1,13 @@
 """The two sparse products against dense ones, and their hand-written backwards."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 import torch
+from pretended import CARD, CPU, pretended_cuda
 
+from model import sparse
 from model.sparse import Pattern, SparseMatrix, inner_products, multiply
 
 SHAPE = (6, 4)
@@ -70,3 +75,38 @@ def test_many_entries_are_taken_in_blocks() -> None:
     left, right = torch.randn(1000, 257), torch.randn(500, 257)
     expected = (left @ right.T)[rows, columns]
     torch.testing.assert_close(inner_products(p, left, right), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("device", [CPU, CARD], ids=str)
+def test_a_card_too_takes_entries_in_blocks(
+    device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparse, "CELLS", {"cpu": 1 << 18, "cuda": 12})
+    blocks, cat = [], torch.cat
+
+    def counted(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        blocks.append([len(part) for part in parts])
+        return cat(parts)
+
+    monkeypatch.setattr(torch, "cat", counted)
+    left, right, p = drawn(6, 3).detach(), drawn(4, 3).detach(), pattern()
+    expected = (left @ right.T)[p.rows, p.columns]
+    with pretended_cuda():
+        there = Pattern(*(getattr(p, name).to(device) for name in sparse.PATTERN_FIELDS))
+        made = inner_products(there, left.to(device), right.to(device)).cpu()
+    torch.testing.assert_close(made, expected)
+    assert blocks == [[9] if device == CPU else [4, 4, 1]]
+
+
+@pytest.mark.parametrize("device", [CPU, CARD], ids=str)
+def test_values_need_not_be_contiguous(device: torch.device) -> None:
+    """The gradient of a sum is one number, expanded."""
+    left, right, p = drawn(6, 3), drawn(4, 3), pattern()
+    expected = torch.autograd.grad((left @ right.T)[p.rows, p.columns].sum(), (left, right))
+    with pretended_cuda():
+        there = Pattern(*(getattr(p, name).to(device) for name in sparse.PATTERN_FIELDS))
+        leaves: list[Any] = [t.detach().to(device).requires_grad_() for t in (left, right)]
+        inner_products(there, *leaves).sum().backward()
+        made = [leaf.grad.cpu() for leaf in leaves]
+    for gradient, exact in zip(made, expected, strict=True):
+        torch.testing.assert_close(gradient, exact)

@@ -1,25 +1,34 @@
 """What `device` and `precision` in params.yaml stand for."""
 
 import ctypes
+import logging
+import re
 import resource
+from functools import cache
 from pathlib import Path
 
 from encoders.precision import check_precision
 from pipeline.common.files import InputError
 
+log = logging.getLogger("device")
+
 
 def resolve_device(name: str) -> str:
-    """`cpu` or `cuda`; `auto` is CUDA where there is one. InputError for an absent `cuda`."""
+    """`cpu` or `cuda`; `auto` is CUDA where a card is there that this torch has kernels for.
+
+    InputError for a `cuda` that is absent or cannot be used.
+    """
     if name not in ("auto", "cpu", "cuda"):
         raise InputError(f"device: {name!r} is not valid; valid: auto, cpu, cuda")
     if name == "cpu":
         return name
-    if _has_cuda():
+    lacking = _without_kernels() if _has_cuda() else "no CUDA device is there"
+    if not lacking:
         return "cuda"
     if name == "cuda":
-        raise InputError(
-            "params.yaml: device: 'cuda' but no CUDA device is there; valid: auto, cpu"
-        )
+        raise InputError(f"params.yaml: device: 'cuda' but {lacking}; valid: auto, cpu")
+    if _has_cuda():
+        _say_once(f"device: auto is the CPU here: {lacking}")
     return "cpu"
 
 
@@ -85,6 +94,28 @@ def _has_cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def _without_kernels() -> str:
+    """What torch lacks for the card that is there; empty where it can be used."""
+    import torch
+
+    major, minor = torch.cuda.get_device_capability()
+    built = torch.cuda.get_arch_list()
+    for kind, *digits in re.findall(r"(sm|compute)_(\d+)(\d)", " ".join(built)):
+        own = int(digits[0]), int(digits[1])
+        # Machine code runs on later cards of its generation, PTX on all later ones.
+        if own <= (major, minor) and (kind == "compute" or own[0] == major):
+            return ""
+    name = torch.cuda.get_device_name()
+    return f"torch {torch.__version__} has no kernels for {name} (sm_{major}{minor}), but for " + (
+        ", ".join(built) or "no card"
+    )
+
+
+@cache
+def _say_once(message: str) -> None:
+    log.warning("%s", message)
 
 
 def resolve_precision(name: str, device: str, key: str) -> str:
