@@ -70,6 +70,8 @@ class EmbeddingSystem(nn.Module, System):
     def __init__(self, catalogue: Catalogue, config: Config[Any]) -> None:
         nn.Module.__init__(self)
         System.__init__(self, catalogue, config)
+        # Items are ranked as their loss compares them.
+        self.by_cosine = config.train.loss == "softmax"
         self.means = means_of(catalogue.modalities)
         self.added: dict[str, Tensor] = {}  # terms (m, D) of items that came after fitting
         self.cold: tuple[Tensor, list[Modality]] | None = None  # items that count as such, content
@@ -107,11 +109,6 @@ class EmbeddingSystem(nn.Module, System):
 
     def fit(self, dataset: Dataset, run: Run) -> Fit:
         return Fitter(self, dataset, run).run()
-
-    @property
-    def by_cosine(self) -> bool:
-        """Whether items are ranked as their loss compares them: whatever their lengths."""
-        return self.config.train.loss == "softmax"
 
     @torch.no_grad()
     def embeddings(self) -> tuple[Tensor, Tensor]:

@@ -13,8 +13,9 @@ def climbed(
 ) -> Point:
     """The point from which no single step gains.
 
-    A step multiplies or divides one parameter by its factor; a factor of 0 turns one that is 0 or 1
-    off or on. Of the steps from a point the first that gains is taken; no point is asked for twice.
+    A step multiplies or divides one parameter by its factor, an integer to another one, at least 1;
+    a factor of 0 turns one that is 0 or 1 off or on. Of the steps from a point the first that gains
+    is taken; no point is asked for twice.
 
     Args:
         start: all parameters.
@@ -39,5 +40,8 @@ def climbed(
 def _steps(here: Point, factors: Mapping[str, float]) -> Iterator[Point]:
     for name, factor in factors.items():
         value = here[name]
-        for other in (value * factor, value / factor) if factor else (1 - value,):
+        others = [value * factor, value / factor] if factor else [1 - value]
+        if factor and isinstance(value, int):
+            others = [max(1, round(other)) for other in others]
+        for other in others:
             yield here | {name: other}

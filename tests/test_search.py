@@ -51,7 +51,14 @@ def test_the_first_step_that_gains_is_taken() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("start", [0.0, 1.0])
+@pytest.mark.parametrize(("best", "found"), [(1, 1), (5, 5), (60, 80)])
+def test_an_integer_stays_one(best: int, found: int) -> None:
+    asked = Asked(lambda point: -abs(point["k"] - best))
+    assert climbed({"k": 20}, {"k": 4.0}, asked) == {"k": found}
+    assert all(type(point["k"]) is int and point["k"] >= 1 for point in asked.points)
+
+
+@pytest.mark.parametrize("start", [0, 0.0, 1.0])
 @pytest.mark.parametrize("best", [0.0, 1.0])
 def test_a_flag_is_turned_if_that_gains(start: float, best: float) -> None:
     asked = Asked(lambda point: -abs(point["flag"] - best))

@@ -52,7 +52,7 @@ SOUGHT: dict[str, tuple[Point, Point]] = {
         {"bm25": 0.0, "shrinkage": 20.0, "k1": 1.0, "b": 0.5},
         {"bm25": 0.0, "shrinkage": 2.0, "k1": 2.0, "b": 2.0},
     ),
-    "contentknn": ({"neighbors": 20.0}, {"neighbors": 4.0}),
+    "contentknn": ({"neighbors": 20}, {"neighbors": 4.0}),
 }
 CLASSES: dict[str, type[System]] = {
     "ease": ease.Ease,
@@ -281,7 +281,7 @@ def _options(name: str, point: Point, catalogue: Catalogue) -> SystemOptions:
             return itemknn.Options("bm25", k1=point["k1"], b=min(1.0, point["b"]))
         return itemknn.Options("cosine", shrinkage=point["shrinkage"])
     if name == "contentknn":
-        return contentknn.Options(max(1, round(point["neighbors"])))
+        return contentknn.Options(round(point["neighbors"]))
     if name != "ease":
         return options_class(name)()
     exponents = (0.25, 0.125) if point["normalized"] else (0.0, 0.0)
