@@ -21,10 +21,27 @@ class Adam:
         epsilon: float = 1e-8,
     ) -> None:
         self.parameters = [p for p in parameters if p.requires_grad]
-        self.learning_rate, self.betas, self.epsilon = learning_rate, betas, epsilon
+        self.betas, self.epsilon = betas, epsilon
+        self._kept: Tensor | None = None
         self.means = [torch.zeros_like(p) for p in self.parameters]
         self.squares = [torch.zeros_like(p) for p in self.parameters]
         self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
+        self.learning_rate = learning_rate
+
+    @property
+    def learning_rate(self) -> float:
+        """What the next step multiplies by."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._learning_rate: float = value
+        if self._kept is not None:
+            self._kept.fill_(value)
+
+    def keep(self) -> None:
+        """Keep the learning rate on the parameters' card: a recorded step reads it there."""
+        self._kept = torch.full((), self.learning_rate, device=self.parameters[0].device)
 
     @torch.no_grad()
     def step(self) -> None:
@@ -40,7 +57,7 @@ class Adam:
             [self.squares[i] for i in chosen],
             [],
             steps,
-            lr=self.learning_rate,
+            lr=self.learning_rate if self._kept is None else self._kept,  # type: ignore[arg-type]
             beta1=self.betas[0],
             beta2=self.betas[1],
             weight_decay=0.0,

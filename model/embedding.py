@@ -104,6 +104,11 @@ class EmbeddingSystem(nn.Module, System):
         """Of epoch 1, 2, ..."""
         return self.config.train.learning_rate
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether all steps do the same on tensors of the same shapes: a card can replay them."""
+        return True
+
     def begin_epoch(self) -> None:
         """Renew what is renewed once an epoch."""
 

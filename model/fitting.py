@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from model.losses import bpr, sampled_softmax
 from model.objective import Objective
 from model.ranking import InnerProduct
 from model.reductions import numbers
+from model.replay import Replayed, can_replay
 from model.sampling import Batch, BatchSampler
 from model.sparse import inner_products
 from model.system import Diverged, Fit, Row, Run, Selection, Snapshot
@@ -56,8 +57,13 @@ class Fitter:
         self.generator = torch.Generator(device).manual_seed(run.seed)
         # Dropout draws from the global generator.
         torch.manual_seed(run.seed)
+        self.total = torch.zeros((), dtype=torch.float64, device=device)  # ranking losses, summed
         self.parameters = system.trained()
         self.optimizer = Adam(self.parameters.values())
+        self.take: Callable[[Tensor], None] = self._take
+        if can_replay(device) and system.repeatable:
+            self.optimizer.keep()
+            self.take = Replayed(self._take, self.generator)
         self.selection = Selection(config, self.settings.epochs, len(validation), run.chosen)
         self.best: dict[str, Tensor] = {}
         # One fixed draw, so that validation losses of different epochs compare.
@@ -139,10 +145,15 @@ class Fitter:
         self.system.train()
         self.system.begin_epoch()
         self.optimizer.learning_rate = self.system.learning_rate(epoch)
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for batch in self.batches.epoch(self.generator):
-            total += self.step(batch).double() * len(batch)
-        return total / len(self.train)
+        self.total.zero_()
+        for edges in self.batches.shuffled(self.generator):
+            self.take(edges)
+        return self.total / len(self.train)
+
+    def _take(self, edges: Tensor) -> None:
+        """A step on the batch of these edges."""
+        batch = self.batches.batch(edges, self.generator)
+        self.total += self.step(batch).double() * len(batch)
 
     def step(self, batch: Batch) -> Tensor:
         """One training step; its ranking loss, detached."""

@@ -96,5 +96,9 @@ class LateFusion(LightGCN):
         named = dict(zip([COLLABORATION, *self.means], shares, strict=True))
         return named if constant is None else named | {CONSTANT: constant.expand_as(e)}
 
+    @property
+    def repeatable(self) -> bool:
+        return not self.projection.selects
+
     def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
         return self.projection.auxiliary(embeddings.content, batch.touched[1])

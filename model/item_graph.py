@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from model.projection import l2norm
-from model.sparse import Pattern, SparseMatrix, inner_products
+from model.sparse import PATTERN_FIELDS, Pattern, SparseMatrix, inner_products
 
 SMALLEST_ROW_SUM = 1e-7
 
@@ -38,21 +38,26 @@ class ItemGraph(nn.Module):
         self.register_buffer("scale", scale, persistent=False)
         self.pattern: Pattern | None = None
 
-    def renew(self) -> None:
-        """Forget the neighbours, so that they are sought again."""
-        self.pattern = None
+    @torch.no_grad()
+    def renew(self) -> Pattern:
+        """Seek the neighbours that `learned` keeps, in place: a step may have been recorded."""
+        found = nearest(l2norm(self.transform(self.features)), self.rows, self.neighbors)
+        if self.pattern is None:
+            self.pattern = found
+        for name in PATTERN_FIELDS:
+            getattr(self.pattern, name).copy_(getattr(found, name))
+        return self.pattern
 
     def learned(self, anew: bool) -> tuple[Pattern, Tensor]:
         """The k-NN pattern and its similarities (E,), differentiable in the transform.
 
-        The neighbours are sought where `anew` says so, else kept until `renew`.
+        The neighbours are sought where `anew` says so, else those of the last `renew`.
         """
         unit = l2norm(self.transform(self.features))
-        pattern = self.pattern
-        if anew or pattern is None:
+        if anew:
             pattern = nearest(unit.detach(), self.rows, self.neighbors)
-        if not anew:
-            self.pattern = pattern
+        else:
+            pattern = self.pattern or self.renew()
         # Below zero there is no similarity to spread; row sums stay positive (1 with itself).
         return pattern, inner_products(pattern, unit, unit).clamp(min=0)
 

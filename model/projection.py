@@ -85,6 +85,11 @@ class Projection(nn.Module):
         """n, the number of modalities."""
         return len(self.tables)
 
+    @property
+    def selects(self) -> bool:
+        """Whether `auxiliary` takes the items of a batch that have content, however many."""
+        return bool(self.content.autoencoder or self.content.contrast)
+
     def forward(self) -> list[Tensor]:
         """[m_1, ..., m_n], each (I, d)."""
         content = list(self.tables)
@@ -130,7 +135,7 @@ class Projection(nn.Module):
             content: what `forward` returned.
             touched: (I,) bool.
         """
-        if not (self.content.autoencoder or self.content.contrast):
+        if not self.selects:
             return None
         has = (self.has[:, :, 0] > 0) & touched
         errors, losses = [], []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -107,13 +107,22 @@ class BatchSampler:
             train, reject_positives=reject_positives, seen_only=seen_only
         )
 
-    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
-        """Every edge once; the last batch may be smaller."""
+    def shuffled(self, generator: torch.Generator) -> Sequence[Tensor]:
+        """Every edge once, (B,) int64 a batch; the last may be smaller."""
         train = self.train
         order = torch.randperm(len(train), generator=generator, device=train.items.device)
-        for edges in order.split(self.batch_size):
-            edges = edges.sort().values  # edges are sorted by user
-            users = train.users[edges]
-            negatives = self.sampler(users[:, None].expand(-1, self.negatives), generator)
-            items = torch.cat([train.items[edges][:, None], negatives], dim=1)
-            yield Batch.of(users, items, (train.n_users, train.n_items))
+        return order.split(self.batch_size)
+
+    def batch(self, edges: Tensor, generator: torch.Generator) -> Batch:
+        """Of edges (B,), with negatives."""
+        train = self.train
+        edges = edges.sort().values  # edges are sorted by user
+        users = train.users[edges]
+        negatives = self.sampler(users[:, None].expand(-1, self.negatives), generator)
+        items = torch.cat([train.items[edges][:, None], negatives], dim=1)
+        return Batch.of(users, items, (train.n_users, train.n_items))
+
+    def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
+        """The batches of one epoch."""
+        for edges in self.shuffled(generator):
+            yield self.batch(edges, generator)

@@ -7,14 +7,26 @@ them, and no gradient depends on the order in which threads come.
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from dataclasses import dataclass, fields
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 CELLS = {"cpu": 1 << 18, "cuda": 1 << 26}  # numbers of a block of vectors, by device
+
+
+@cache
+def kernels() -> ModuleType | None:
+    """`model.kernels`, where Triton is: torch for Windows comes without."""
+    try:
+        return importlib.import_module("model.kernels")
+    except ModuleNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,9 @@ def _offsets(sorted_rows: Tensor, n: int) -> Tensor:
 
 def product(offsets: Tensor, columns: Tensor, values: Tensor, dense: Tensor) -> Tensor:
     """CSR (n, m) times dense (m, d): (n, d). No gradient is recorded."""
+    if dense.is_cuda and (ours := kernels()) is not None:
+        made: Tensor = ours.product(offsets, columns, values, dense)
+        return made
     shape = (len(offsets) - 1, len(dense))
     with warnings.catch_warnings():  # torch calls its CSR support a beta at every first use
         warnings.simplefilter("ignore", UserWarning)
@@ -133,6 +148,9 @@ class _InnerProducts(torch.autograd.Function):
 
 def _inner_products(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
     """In blocks of entries: on a CPU their vectors stay in the cache, on a card they fit in it."""
+    if left.is_cuda and (ours := kernels()) is not None:
+        made: Tensor = ours.inner_products(pattern.rows, pattern.columns, left, right)
+        return made
     block = max(1, CELLS["cuda" if left.is_cuda else "cpu"] // left.shape[1])
     parts = [
         (left[rows] * right[columns]).sum(1)

@@ -88,6 +88,10 @@ class Early(LightGCN):
         named = dict(zip([COLLABORATION, *self.means], [e @ of_e.T, *terms], strict=True))
         return named | {CONSTANT: has * (bias @ of_fused.T) + self.w_out.bias}
 
+    @property
+    def repeatable(self) -> bool:
+        return not (self.options.contrast or self.projection.selects)
+
     def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
         """`contrast` x symmetric NCE between e and the fused content, and the projection's own."""
         terms = []

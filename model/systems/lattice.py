@@ -199,8 +199,9 @@ class Lattice(EmbeddingSystem):
         return self.options.regularization * squares / (2 * len(batch))
 
     def begin_epoch(self) -> None:
-        for graph in self.graphs:
-            graph.renew()
+        if self.options.rebuild == "epoch":
+            for graph in self.graphs:
+                graph.renew()
 
     def learning_rate(self, epoch: int) -> float:
         """The official schedule: times `decay` every 50 epochs, continuously; 1 at epoch 1."""
