@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -52,7 +53,16 @@ def in_three(x: Tensor) -> Tensor:
     for _ in range(3):
         parts.append(rest.bfloat16())
         rest = rest - parts[-1].float()
-    return torch.cat(parts, dim=1)
+    return _padded(torch.cat(parts, dim=1), 0)
+
+
+def _padded(x: Tensor, *dims: int) -> Tensor:
+    """With zeros, to sizes that tensor cores take."""
+    for dim in dims:
+        x = torch.cat(
+            [x, x.new_zeros([-n % 16 if i == dim else n for i, n in enumerate(x.shape)])], dim
+        )
+    return x
 
 
 def products_command() -> None:
@@ -65,28 +75,26 @@ def products_command() -> None:
             _layer(name, d)
 
 
-TUNED = {
-    64: ((64, 16), (64, 32), (64, 64)),
-    512: ((128, 16), (128, 32), (256, 16), (512, 8), (512, 16)),
-}
-
-
 def _layer(name: str, d: int) -> None:
     shape = SHAPES[name]
     train = interactions(shape)
     graph = normalized_graph(train).to(CARD)
     p = graph.pattern
+    cuts = p.cut, p.transposed_cut
     own = p.offsets, p.columns, graph.values
     other = p.transposed_offsets, p.transposed_columns, graph.transposed_values
     dense = graph.to_dense()
-    ones = (dense != 0).bfloat16()
+    ones = _padded((dense != 0).bfloat16(), 0, 1)
     users, items = (torch.randn(n, d, device=CARD) for n in graph.shape)
     csr, transposed = (
         torch.sparse_csr_tensor(*parts, size, check_invariants=False)
         for parts, size in ((own, graph.shape), (other, graph.shape[::-1]))
     )
     ways: dict[str, Callable[[], tuple[Tensor, Tensor]]] = {
-        "ours": lambda: (kernels.product(*own, items), kernels.product(*other, users)),
+        "ours": lambda: (
+            kernels.product(*own, items, cuts[0]),
+            kernels.product(*other, users, cuts[1]),
+        ),
         "cuSPARSE": lambda: (csr @ items, transposed @ users),
         "dense, float32": lambda: (dense @ items, dense.T @ users),
         "dense, three bfloat16": lambda: (
@@ -103,16 +111,20 @@ def _layer(name: str, d: int) -> None:
     for label in ("ours", "cuSPARSE", "dense, float32"):
         error = (ways[label]()[0].double() - exact).norm() / exact.norm()
         print(f"  {label:24} relative error {error:.1e}")
-    split = ways["dense, three bfloat16"]()[0].view(-1, 3, d).sum(1)
-    exact = ones.double() @ items.double()
+    split = ways["dense, three bfloat16"]()[0].view(-1, 3, d).sum(1)[: len(users)]
+    exact = (dense != 0).double() @ items.double()
     print(f"  three bfloat16: error {(split.double() - exact).norm() / exact.norm():.1e}")
-    for block, entries in TUNED[d]:
-        for warps in (2, 4, 8):
+    blocks = (32, 64) if d == 64 else (128, 256, 512)
+    for block, warps, ahead in product(blocks, (1, 2, 4), (4, 8)):
+        if name == "ml1m" and 64 <= 2 * block // warps <= 512:
             taken = [
-                milliseconds(partial(_tuned, *parts, x, block, entries, warps), 10) * 1e3
+                milliseconds(partial(_tuned, *parts, x, block, warps, ahead, pieces), 10) * 1e3
+                for pieces in (None, *cuts)
                 for parts, x in ((own, items), (other, users))
+                if pieces is None or (pieces is cuts[0]) == (parts is own)
             ]
-            print(f"    {block} x {entries}, {warps} warps: {taken[0]:.0f} + {taken[1]:.0f} us")
+            shown = " + ".join(f"{time:.0f}" for time in taken)
+            print(f"    {block} numbers, {warps} warps, {ahead} ahead: {shown} us")
     sampler = BatchSampler(train, shape.batch_size, 1, reject_positives=True)
     batch = next(iter(sampler.epoch(torch.Generator().manual_seed(0)))).pattern
     rows, columns = batch.rows.to(CARD), batch.columns.to(CARD)
@@ -122,19 +134,22 @@ def _layer(name: str, d: int) -> None:
 
 
 def _tuned(
-    offsets: Tensor,
-    columns: Tensor,
-    values: Tensor,
-    x: Tensor,
-    block: int,
-    entries: int,
-    warps: int,
-) -> Tensor:
-    n, width = len(offsets) - 1, x.shape[1]
+    offsets: Tensor, columns: Tensor, values: Tensor, x: Tensor,
+    block: int, warps: int, ahead: int, pieces: tuple[Tensor, Tensor] | None,
+) -> Tensor:  # fmt: skip
+    starts, of_rows = pieces or (offsets, offsets)
+    n, width, blocks = len(starts) - 1, x.shape[1], -(-x.shape[1] // block)
     out = x.new_empty(n, width)
-    grid = (n, -(-width // block))
-    kernels._rows[grid](offsets, columns, values, x, out, width, entries, block, num_warps=warps)
-    return out
+    kernels._rows[(n, blocks)](
+        starts, columns, values, x, out, width, block, ahead, num_warps=warps
+    )
+    if pieces is None:
+        return out
+    whole = x.new_empty(len(of_rows) - 1, width)
+    kernels._collected[(len(whole), blocks)](
+        of_rows, out, whole, width, block, ahead, num_warps=warps
+    )
+    return whole
 
 
 def _fitter(shape: Shape, dimension: int, epochs: int, seconds: list[float]) -> Fitter:
@@ -156,19 +171,32 @@ def _fitter(shape: Shape, dimension: int, epochs: int, seconds: list[float]) -> 
     return fitter
 
 
+def by_cusparse(
+    offsets: Tensor, columns: Tensor, values: Tensor, dense: Tensor, pieces: object = None
+) -> Tensor:
+    """The product by torch's `@`."""
+    shape = (len(offsets) - 1, len(dense))
+    values = values.contiguous()
+    matrix = torch.sparse_csr_tensor(offsets, columns, values, shape, check_invariants=False)
+    return matrix @ dense
+
+
 def fit_command(name: str = "ml1m", dimension: int = 512, epochs: int = 30) -> None:
-    shape = SHAPES[name]
-    for label in ("graphs", "eager"):
+    shape, ours = SHAPES[name], kernels.product
+    for label in ("graphs", "graphs, cuSPARSE", "eager", "eager, cuSPARSE"):
+        kernels.product = by_cusparse if "cuSPARSE" in label else ours
         seconds: list[float] = []
-        fitter = _fitter(shape, dimension, epochs if label == "graphs" else 8, seconds)
-        if label == "eager":
-            fitter.take = fitter._take
+        fitter = _fitter(shape, dimension, epochs if "graphs" in label else 8, seconds)
+        if "eager" in label:
+            fitter.replayed = None
         start = time.perf_counter()
         fitter.run()
         torch.cuda.synchronize()
         whole = time.perf_counter() - start
         epoch = statistics.median(seconds[4:])
         users, items = fitter.system.embeddings()
+        fitter._validate(users, items)
+        torch.cuda.synchronize()
         start = time.perf_counter()
         for _ in range(5):
             fitter._validate(users, items)
@@ -189,7 +217,7 @@ def profile_command(name: str = "ml1m", dimension: int = 512) -> None:
 
     seconds: list[float] = []
     fitter = _fitter(SHAPES[name], dimension, 4, seconds)
-    fitter.take = fitter._take
+    fitter.replayed = None
     fitter.run()
     edges = fitter.batches.shuffled(fitter.generator)[0]
     fitter.system.train()

@@ -47,7 +47,7 @@ def plain(users: Tensor, items: Tensor, block: Tensor, seen: Interactions | None
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     reuse_freed_memory()
-    seen, blocks = history(), torch.arange(USERS).split(CELLS // ITEMS)
+    seen, blocks = history(), torch.arange(USERS).split(CELLS["cpu"] // ITEMS)
     for d in (64, 256):
         users, items = embeddings(d)
         scorer = InnerProduct(users, items)

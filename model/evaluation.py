@@ -47,7 +47,7 @@ def evaluate(
     relevant: Interactions,
     popularity: Tensor | None = None,
     ks: Sequence[int] | None = None,
-    cells: int = CELLS,
+    cells: int | None = None,
 ) -> Evaluation:
     """Judge every user with something relevant, ranking the whole catalogue less `seen`.
 
@@ -58,12 +58,12 @@ def evaluate(
         popularity: (I,) int64, training interactions an item; None leaves out what is measured
             over all lists.
         ks: the cut-offs; None takes all that the catalogue allows (`cutoffs`).
-        cells: the most scores held at a time; memory never holds U x I.
+        cells: the most scores held at a time, `CELLS` if None; memory never holds U x I.
     """
     n_items, judged = relevant.n_items, relevant.active
     length = min(max(KS if ks is None else ks), n_items)
     ks = cutoffs(n_items) if ks is None else ks
-    block = max(1, cells // n_items)
+    block = max(1, (cells or CELLS[judged.device.type]) // n_items)
     degrees = relevant.degrees()
     parts, lists = [], []
     with torch.inference_mode():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -60,10 +60,10 @@ class Fitter:
         self.total = torch.zeros((), dtype=torch.float64, device=device)  # ranking losses, summed
         self.parameters = system.trained()
         self.optimizer = Adam(self.parameters.values())
-        self.take: Callable[[Tensor], None] = self._take
+        self.replayed: Replayed | None = None
         if can_replay(device) and system.repeatable:
             self.optimizer.keep()
-            self.take = Replayed(self._take, self.generator)
+            self.replayed = Replayed(self._take, self.generator)
         self.selection = Selection(config, self.settings.epochs, len(validation), run.chosen)
         self.best: dict[str, Tensor] = {}
         # One fixed draw, so that validation losses of different epochs compare.
@@ -90,6 +90,7 @@ class Fitter:
             self.told.on_epoch(selection.history[-1], time.perf_counter() - start)
             if not selection.finished:
                 self.told.save(self.snapshot())
+        self.replayed = None  # and the memory that it holds
         if self.best:
             self.system.load(self.best)
         if not len(self.validation):
@@ -146,8 +147,9 @@ class Fitter:
         self.system.begin_epoch()
         self.optimizer.learning_rate = self.system.learning_rate(epoch)
         self.total.zero_()
+        take = self.replayed or self._take
         for edges in self.batches.shuffled(self.generator):
-            self.take(edges)
+            take(edges)
         return self.total / len(self.train)
 
     def _take(self, edges: Tensor) -> None:

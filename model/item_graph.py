@@ -123,7 +123,7 @@ def nearest(unit: Tensor, rows: Tensor, k: int, cells: int = 1 << 24) -> Pattern
         max(1, cells // max(1, len(rows)))
     ):
         similarities = candidates[block] @ candidates.T
-        similarities[torch.arange(len(block), device=rows.device), block] = torch.inf  # itself
+        similarities.scatter_(1, block[:, None], torch.inf)  # itself
         found.append(similarities.topk(k, dim=1).indices)
     columns = rows[torch.cat(found)] if found else rows.new_empty(0, 0)
     return Pattern.of(rows.repeat_interleave(k), columns.flatten(), (len(unit), len(unit)))

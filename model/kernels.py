@@ -1,60 +1,78 @@
 """The two products of `model.sparse` as kernels for a card, in Triton, which torch comes with.
 
-Every sum is taken by one program in a fixed order, without atomics: the same numbers give the same
-bytes, which cuSPARSE does not promise.
+Every number is summed by one program in a fixed order, without atomics: the same input gives the
+same bytes, which cuSPARSE does not promise. No output is cleared first, no matrix built.
 """
-
-from typing import Any
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
 WIDTH = 512  # numbers of a row that a program has, at most
-CELLS = 8192  # of the vectors that a program adds up at a time
-LOOP = 64  # entries at a time where vectors are narrow
+AHEAD = 8  # vectors that are fetched at a time
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _rows(
-    offsets: Any,
-    columns: Any,
-    values: Any,
-    dense: Any,
-    out: Any,
+def _rows(  # type: ignore[no-untyped-def]
+    offsets,
+    columns,
+    values,
+    dense,
+    out,
     width: tl.constexpr,
-    ENTRIES: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:
+    AHEAD: tl.constexpr,
+):
     """A row of the product, `BLOCK` of its numbers: a program each."""
     row = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = at < width
     first, last = tl.load(offsets + row), tl.load(offsets + row + 1)
     sums = tl.zeros((BLOCK,), dense.dtype.element_ty)
-    for start in range(first, last, ENTRIES):
-        entries = start + tl.arange(0, ENTRIES)
-        there = entries < last
-        column = tl.load(columns + entries, mask=there, other=0)
-        value = tl.load(values + entries, mask=there, other=0.0)
-        places = dense + column[:, None] * width + at[None, :]
-        vectors = tl.load(places, mask=there[:, None] & inside[None, :], other=0.0)
-        sums += tl.sum(value[:, None] * vectors, 0)
+    for start in range(first, last, AHEAD):
+        for step in tl.static_range(AHEAD):
+            there = start + step < last
+            column = tl.load(columns + start + step, mask=there, other=0)
+            value = tl.load(values + start + step, mask=there, other=0.0)
+            vector = tl.load(dense + column * width + at, mask=inside & there, other=0.0)
+            sums += value * vector
     tl.store(out + row * width + at, sums, mask=inside)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _pairs(
-    rows: Any,
-    columns: Any,
-    left: Any,
-    right: Any,
-    out: Any,
-    n: Any,
+def _collected(  # type: ignore[no-untyped-def]
+    offsets,
+    parts,
+    out,
+    width: tl.constexpr,
+    BLOCK: tl.constexpr,
+    AHEAD: tl.constexpr,
+):
+    """The sum of neighbouring rows `offsets[r]` to `offsets[r + 1]`: a program a row and block."""
+    row = tl.program_id(0).to(tl.int64)
+    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < width
+    first, last = tl.load(offsets + row), tl.load(offsets + row + 1)
+    sums = tl.zeros((BLOCK,), parts.dtype.element_ty)
+    for start in range(first, last, AHEAD):
+        for step in tl.static_range(AHEAD):
+            there = start + step < last
+            sums += tl.load(parts + (start + step) * width + at, mask=inside & there, other=0.0)
+    tl.store(out + row * width + at, sums, mask=inside)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _pairs(  # type: ignore[no-untyped-def]
+    rows,
+    columns,
+    left,
+    right,
+    out,
+    n,
     width: tl.constexpr,
     PAIRS: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:
+):
     """`PAIRS` inner products a program."""
     pair = tl.program_id(0).to(tl.int64) * PAIRS + tl.arange(0, PAIRS)
     there = pair < n
@@ -70,23 +88,38 @@ def _pairs(
     tl.store(out + pair, sums, mask=there)
 
 
-def _shape(width: int) -> tuple[int, int]:
-    """How many numbers of a vector, and how many vectors, a program has at a time."""
-    block = min(WIDTH, max(16, triton.next_power_of_2(width)))
-    return block, min(LOOP, CELLS // block)
+def _block(width: int) -> tuple[int, int]:
+    """How many of a vector's numbers a program has, and its warps: four numbers a thread."""
+    block = min(WIDTH, max(32, triton.next_power_of_2(width)))
+    return block, max(1, block // 128)
 
 
-def product(offsets: Tensor, columns: Tensor, values: Tensor, dense: Tensor) -> Tensor:
-    """CSR (n, m) times dense (m, d): (n, d)."""
-    n, width = len(offsets) - 1, dense.shape[1]
-    out = dense.new_empty(n, width)
-    if out.numel():
-        block, entries = _shape(width)
-        grid = (n, triton.cdiv(width, block))
-        _rows[grid](
-            offsets, columns, values.contiguous(), dense.contiguous(), out, width, entries, block
-        )
-    return out
+def product(
+    offsets: Tensor,
+    columns: Tensor,
+    values: Tensor,
+    dense: Tensor,
+    cut: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """CSR (n, m) times dense (m, d): (n, d).
+
+    Args:
+        cut: of the rows (`model.sparse.cut`), where some are long.
+    """
+    width = dense.shape[1]
+    pieces, of_rows = (offsets, None) if cut is None else cut
+    out = dense.new_empty(len(pieces) - 1, width)
+    if not out.numel():
+        return dense.new_zeros(len(offsets) - 1, width)
+    block, warps = _block(width)
+    blocks = triton.cdiv(width, block)
+    given = columns, values.contiguous(), dense.contiguous()
+    _rows[(len(out), blocks)](pieces, *given, out, width, block, AHEAD, num_warps=warps)
+    if of_rows is None:
+        return out
+    whole = dense.new_empty(len(offsets) - 1, width)
+    _collected[(len(whole), blocks)](of_rows, out, whole, width, block, AHEAD, num_warps=warps)
+    return whole
 
 
 def inner_products(rows: Tensor, columns: Tensor, left: Tensor, right: Tensor) -> Tensor:
@@ -94,7 +127,8 @@ def inner_products(rows: Tensor, columns: Tensor, left: Tensor, right: Tensor) -
     n, width = len(rows), left.shape[1]
     out = left.new_empty(n)
     if n:
-        block, pairs = _shape(width)
+        block, _ = _block(width)
+        pairs = 8
         _pairs[(triton.cdiv(n, pairs),)](
             rows, columns, left.contiguous(), right.contiguous(), out, n, width, pairs, block
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -42,6 +43,7 @@ class Replayed:
 
     def _record(self, given: Tensor) -> None:
         """Nothing runs yet."""
+        gc.collect()  # an earlier graph that is freed while this one is recorded would end it
         graph, place = torch.cuda.CUDAGraph(), given.clone()
         graph.register_generator_state(self.generator)
         with torch.cuda.graph(graph):

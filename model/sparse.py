@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+Cut = tuple[Tensor, Tensor]
+PIECE = 256  # entries: a card has a program a piece, and the longest would keep all waiting
 CELLS = {"cpu": 1 << 18, "cuda": 1 << 26}  # numbers of a block of vectors, by device
 
 
@@ -38,6 +40,7 @@ class Pattern:
         rows: (E,) int64, non-decreasing.
         transposed_offsets, transposed_columns: the same of the transpose.
         order: (E,) int64; the transpose's entries are this one's in that order.
+        cut, transposed_cut: None, or the rows cut into pieces (`cut`), which changes no result.
     """
 
     offsets: Tensor
@@ -46,6 +49,8 @@ class Pattern:
     transposed_offsets: Tensor
     transposed_columns: Tensor
     order: Tensor
+    cut: Cut | None = None
+    transposed_cut: Cut | None = None
 
     @classmethod
     def of(cls, rows: Tensor, columns: Tensor, shape: tuple[int, int]) -> Pattern:
@@ -72,7 +77,34 @@ class Pattern:
             self.offsets,
             self.columns,
             inverse,
+            self.transposed_cut,
+            self.cut,
         )
+
+    def product(self, values: Tensor, dense: Tensor) -> Tensor:
+        """The matrix of `values` times `dense`, as `product` has it."""
+        return product(self.offsets, self.columns, values, dense, self.cut)
+
+    def transposed_product(self, values: Tensor, dense: Tensor) -> Tensor:
+        """The transpose, whose entries `values` are in its order, times `dense`."""
+        return product(
+            self.transposed_offsets, self.transposed_columns, values, dense, self.transposed_cut
+        )
+
+
+def cut(offsets: Tensor, size: int = PIECE) -> Cut | None:
+    """The rows of a CSR matrix in pieces of at most `size` entries; None where all are that short.
+
+    Returns:
+        (p + 1,) where each piece starts, and (n + 1,) where each row's pieces start; int64.
+    """
+    counts = (offsets.diff() + size - 1) // size
+    if not len(counts) or counts.amax() < 2:
+        return None
+    of_rows = torch.cat([offsets.new_zeros(1), counts.cumsum(0)])
+    rows = torch.arange(len(counts), device=offsets.device).repeat_interleave(counts)
+    place = torch.arange(len(rows), device=offsets.device) - of_rows[rows]
+    return torch.cat([offsets[rows] + size * place, offsets[-1:]]), of_rows
 
 
 def _offsets(sorted_rows: Tensor, n: int) -> Tensor:
@@ -80,10 +112,12 @@ def _offsets(sorted_rows: Tensor, n: int) -> Tensor:
     return torch.searchsorted(sorted_rows, torch.arange(n + 1, device=sorted_rows.device))
 
 
-def product(offsets: Tensor, columns: Tensor, values: Tensor, dense: Tensor) -> Tensor:
+def product(
+    offsets: Tensor, columns: Tensor, values: Tensor, dense: Tensor, pieces: Cut | None = None
+) -> Tensor:
     """CSR (n, m) times dense (m, d): (n, d). No gradient is recorded."""
     if dense.is_cuda and (ours := kernels()) is not None:
-        made: Tensor = ours.product(offsets, columns, values, dense)
+        made: Tensor = ours.product(offsets, columns, values, dense, pieces)
         return made
     shape = (len(offsets) - 1, len(dense))
     with warnings.catch_warnings():  # torch calls its CSR support a beta at every first use
@@ -103,7 +137,7 @@ class _Multiply(torch.autograd.Function):
     def forward(ctx: Any, pattern: Pattern, values: Tensor, dense: Tensor) -> Tensor:
         ctx.pattern = pattern
         ctx.save_for_backward(values, dense if ctx.needs_input_grad[1] else None)
-        return product(pattern.offsets, pattern.columns, values, dense)
+        return pattern.product(values, dense)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
@@ -113,12 +147,7 @@ class _Multiply(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             to_values = _inner_products(pattern, gradient, dense)
         if ctx.needs_input_grad[2]:
-            to_dense = product(
-                pattern.transposed_offsets,
-                pattern.transposed_columns,
-                values[pattern.order],
-                gradient,
-            )
+            to_dense = pattern.transposed_product(values[pattern.order], gradient)
         return None, to_values, to_dense
 
 
@@ -135,14 +164,9 @@ class _InnerProducts(torch.autograd.Function):
         left, right = ctx.saved_tensors
         to_left = to_right = None
         if ctx.needs_input_grad[1]:
-            to_left = product(pattern.offsets, pattern.columns, gradient, right)
+            to_left = pattern.product(gradient, right)
         if ctx.needs_input_grad[2]:
-            to_right = product(
-                pattern.transposed_offsets,
-                pattern.transposed_columns,
-                gradient[pattern.order],
-                left,
-            )
+            to_right = pattern.transposed_product(gradient[pattern.order], left)
         return None, to_left, to_right
 
 
@@ -179,7 +203,7 @@ def inner_products(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
     return result
 
 
-PATTERN_FIELDS = tuple(field.name for field in fields(Pattern))
+PATTERN_FIELDS = tuple(field.name for field in fields(Pattern) if "cut" not in field.name)
 
 
 class SparseMatrix(nn.Module):
@@ -194,11 +218,20 @@ class SparseMatrix(nn.Module):
         self.transposed_values: Tensor
         self.register_buffer("values", values, persistent=False)
         self.register_buffer("transposed_values", values[pattern.order], persistent=False)
+        cuts = cut(pattern.offsets), cut(pattern.transposed_offsets)
+        self.cuts = [pieces is not None for pieces in cuts]
+        for which, pieces in enumerate(cuts):
+            for part, starts in enumerate(pieces or ()):
+                self.register_buffer(f"cut_{which}_{part}", starts, persistent=False)
 
     @property
     def pattern(self) -> Pattern:
         """Its pattern, on the device where the matrix is."""
-        return Pattern(*(getattr(self, name) for name in PATTERN_FIELDS))
+        cuts = [
+            (getattr(self, f"cut_{which}_0"), getattr(self, f"cut_{which}_1")) if has else None
+            for which, has in enumerate(self.cuts)
+        ]
+        return Pattern(*(getattr(self, name) for name in PATTERN_FIELDS), *cuts)
 
     def forward(self, dense: Tensor) -> Tensor:
         """(m, d) → (n, d), differentiable."""
@@ -206,13 +239,11 @@ class SparseMatrix(nn.Module):
 
     def times(self, dense: Tensor) -> Tensor:
         """(m, d) → (n, d), without a gradient."""
-        pattern = self.pattern
-        return product(pattern.offsets, pattern.columns, self.values, dense)
+        return self.pattern.product(self.values, dense)
 
     def transposed_times(self, dense: Tensor) -> Tensor:
         """(n, d) → (m, d), without a gradient."""
-        pattern, values = self.pattern, self.transposed_values
-        return product(pattern.transposed_offsets, pattern.transposed_columns, values, dense)
+        return self.pattern.transposed_product(self.transposed_values, dense)
 
     def to_dense(self) -> Tensor:
         """(n, m), for tests and small graphs."""

@@ -387,7 +387,7 @@ def test_many_users_take_no_more_memory_than_a_block(
     from pipeline.recommending import asking
 
     whole = list(shop.ranked(k=5))
-    monkeypatch.setattr(asking, "CELLS", 3 * ITEMS)
+    monkeypatch.setitem(asking.CELLS, "cpu", 3 * ITEMS)
     blocks: Iterator[Any] = shop.ranked(k=5)
     assert len(next(blocks)[0]) == 3  # the first is there before the last was asked for
     parts = [*shop.ranked(k=5)]

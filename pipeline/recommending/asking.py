@@ -108,7 +108,7 @@ class Askers:
         """
         known, seen = self.histories.fitted, self.histories.seen(hide)
         rows = torch.arange(known.n_users) if users is None else users
-        for block in rows.split(max(1, CELLS // max(1, known.n_items))):
+        for block in rows.split(max(1, CELLS[known.items.device.type] // max(1, known.n_items))):
             there = block.to(known.items.device)
             with torch.inference_mode():
                 items, scores = rank(self.scorer, there, k, seen=seen, allowed=allowed)
