@@ -1,6 +1,6 @@
 """What the stage `encode` costs beside the networks that it drives.
 
-    python -m benchmarks.encode bare vit|clip|vggish|r2plus1d [count]
+    python -m benchmarks.encode bare vit|clip|vggish|r2plus1d [count] [cpu|cuda]
     python -m benchmarks.encode text [count]
     python -m benchmarks.encode unchanged text|image [count]
     python -m benchmarks.encode memory
@@ -28,9 +28,9 @@ from benchmarks import material
 from encoders import encoder_class
 from encoders.base import PartsEncoder
 from pipeline.common import params, paths
-from pipeline.common.device import reuse_freed_memory
+from pipeline.common.device import resolve_precision, reuse_freed_memory
 from pipeline.encoding.batches import batches_of
-from pipeline.encoding.filling import fill
+from pipeline.encoding.filling import Reasons, fill
 from pipeline.encoding.manifest import read_manifest
 from pipeline.encoding.vectors import VectorCache
 from pipeline.prepare import prepare
@@ -62,19 +62,19 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def bare(name: str, count: int) -> None:
+def bare(name: str, count: int, device: str = "cpu") -> None:
     """The stage's loop, decoding included, against the network on tensors in memory."""
     import torch
 
     cls = encoder_class(name)
     modality = cls.modality
-    makers = {"image": material.photographs, "video": material.videos}
-    encoder = cls("bundled")
+    makers = {"image": material.photographs, "video": material.videos, "audio": material.sounds}
+    encoder = cls("bundled", device, resolve_precision("auto", device, "precision"))
     assert isinstance(encoder, PartsEncoder)
     with project(modality, lambda raw: makers[modality](raw, count)) as raw:
         entry = params.load().encode[modality]
         items, _ = read_manifest(paths.manifest_path(modality))
-        batches = batches_of(items, modality == "text", entry.batch_size)
+        batches = batches_of(items, modality == "text", cls.batch_size(entry.batch_size, device))
         tensors: list[torch.Tensor] = []
         keep = encoder.model.register_forward_pre_hook(
             lambda _, args, kwargs: tensors.append((*args, *kwargs.values())[0]), with_kwargs=True
@@ -85,12 +85,14 @@ def bare(name: str, count: int) -> None:
 
         def loop(path: Path) -> None:
             with VectorCache(path, cls.width) as cache:
-                assert not fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit)
+                fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit, Reasons())
 
         def forward() -> None:
-            with torch.inference_mode():
+            with torch.inference_mode(), encoder.autocast():
                 for tensor in tensors:
                     encoder.model(tensor)
+            if device == "cuda":
+                torch.cuda.synchronize()
 
         loop(Path("warm.sqlite"))  # starts the server that workers are forked from
         pairs = [
@@ -117,7 +119,7 @@ def text(count: int) -> None:
 
         def loop(path: Path) -> None:
             with VectorCache(path, cls.width) as cache:
-                assert not fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit)
+                fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit, Reasons())
 
         few = sources[:: max(1, count // 200)]
         encoder.encode(few[:8])
@@ -250,8 +252,9 @@ def precision() -> None:
 def main() -> None:
     reuse_freed_memory()  # for both sides, as the stage does
     match sys.argv[1:]:
-        case ["bare", name, *count]:
-            bare(name, int(count[0]) if count else 64)
+        case ["bare", name, *rest]:
+            count, device, *_ = *rest, *("64", "cpu")[len(rest) :]
+            bare(name, int(count), device)
         case ["text", *count]:
             text(int(count[0]) if count else 1000)
         case ["unchanged", modality, *count]:

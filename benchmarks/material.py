@@ -1,6 +1,7 @@
 """Catalogues to measure with: as many items as asked for, no two of the same content."""
 
 import csv
+import wave
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -95,6 +96,20 @@ def videos(folder: Path, count: int) -> list[str]:
         names.append(f"{index:06}.mp4")
         box = (12).to_bytes(4) + b"free" + index.to_bytes(4)
         (folder / names[-1]).write_bytes(data + box)
+    return names
+
+
+def sounds(folder: Path, count: int) -> list[str]:
+    """WAV files of ten seconds of noise, 44.1 kHz."""
+    rng = np.random.default_rng(0)
+    names = []
+    for index in range(count):
+        names.append(f"{index:06}.wav")
+        with wave.open(str(folder / names[-1]), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(44_100)
+            file.writeframes(rng.integers(-20_000, 20_000, 441_000, dtype=np.int16).tobytes())
     return names
 
 

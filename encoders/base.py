@@ -93,6 +93,11 @@ class Encoder(ABC):
     def encode(self, batch: list[Any]) -> NDArray[np.float32]:
         """(n, width) float32, C-contiguous; n ≥ 1 results of `prepare` in, in the same order."""
 
+    @classmethod
+    def batch_size(cls, asked: int, device: str) -> int:
+        """Items that go to the network together, where `asked` are to be stored together."""
+        return asked
+
     def autocast(self) -> torch.autocast:
         """The context of a forward pass in this encoder's precision."""
         import torch
@@ -143,6 +148,10 @@ class PartsEncoder(Encoder):
     """
 
     chunk: ClassVar[dict[str, int]]
+
+    @classmethod
+    def batch_size(cls, asked: int, device: str) -> int:
+        return asked if device == "cpu" else max(asked, cls.chunk[device])
 
     def forward(self, parts: Tensor) -> Tensor:
         """(n, ...) as prepared, on the device → (n, width)."""

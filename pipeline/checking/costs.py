@@ -123,7 +123,7 @@ def _encoding(
         # The first warms it up.
         fill(cache, [probe[:1]], cls, lambda: encoder, dataset, entry.time_limit, Reasons())
         start = time.perf_counter()
-        batches = batches_of(measured, cls.takes_text, entry.batch_size)
+        batches = batches_of(measured, cls.takes_text, cls.batch_size(entry.batch_size, device))
         fill(cache, batches, cls, lambda: encoder, dataset, entry.time_limit, Reasons())
         each = (time.perf_counter() - start) / len(measured)
     return f"{said}: {each:.2g} s each, about {duration(each * len(todo))}", each * len(todo)

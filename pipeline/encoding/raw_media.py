@@ -50,7 +50,7 @@ def _encode_items(items: list[Item], cls: type[Encoder], params: Params, target:
     load = functools.cache(lambda: cls(params.weights, device, precision))
     metadata = description_of(cls, device, precision)
     print_ = fingerprint_of(cls, found, metadata)
-    batches = batches_of(items, cls.takes_text, entry.batch_size)
+    batches = batches_of(items, cls.takes_text, cls.batch_size(entry.batch_size, device))
     contents = list({item.sha256: None for item in items if item.sha256})
     with VectorCache(cache_path(cls.name, print_), cls.width) as cache:
         known = settled = cache.present(contents)
