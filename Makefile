@@ -38,7 +38,7 @@ format: install ## format and mend what ruff can
 	ruff check --fix .
 
 lock: ## renew requirements.txt within the ranges of pyproject.toml
-	uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade \
+	uv pip compile --fork-strategy fewest --quiet --universal --python-version 3.11 --all-extras --upgrade \
 	  --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.txt
 
 clean: ## remove the environment and everything that the pipeline wrote outside reports/

@@ -10,6 +10,7 @@ from torch import Tensor
 
 WIDTH = 512  # numbers of a row that a program has, at most
 AHEAD = 8  # vectors that are fetched at a time
+PAIRS = 8  # inner products that a program has
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -128,8 +129,7 @@ def inner_products(rows: Tensor, columns: Tensor, left: Tensor, right: Tensor) -
     out = left.new_empty(n)
     if n:
         block, _ = _block(width)
-        pairs = 8
-        _pairs[(triton.cdiv(n, pairs),)](
-            rows, columns, left.contiguous(), right.contiguous(), out, n, width, pairs, block
+        _pairs[(triton.cdiv(n, PAIRS),)](
+            rows, columns, left.contiguous(), right.contiguous(), out, n, width, PAIRS, block
         )
     return out

@@ -7,7 +7,6 @@ them, and no gradient depends on the order in which threads come.
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from dataclasses import dataclass, fields
 from functools import cache
@@ -26,9 +25,10 @@ CELLS = {"cpu": 1 << 18, "cuda": 1 << 26}  # numbers of a block of vectors, by d
 def kernels() -> ModuleType | None:
     """`model.kernels`, where Triton is: torch for Windows comes without."""
     try:
-        return importlib.import_module("model.kernels")
+        from model import kernels
     except ModuleNotFoundError:
         return None
+    return kernels
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,11 @@ class Pretended(Tensor):
         return super().__getitem__(_indices(index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        super().__setitem__(_indices(index), value)
+        index = _indices(index)
+        indices = index if isinstance(index, tuple) else (index,)
+        if not isinstance(value, Tensor) and any(isinstance(i, Tensor) for i in indices):
+            value = torch.tensor(value, dtype=self.dtype)  # as torch does it on a real card
+        super().__setitem__(index, value)
 
     def tolist(self) -> Any:
         return self.cpu().tolist()
@@ -131,6 +135,8 @@ class Card(TorchDispatchMode):
             self.waits[name, line()] += 1
         if any(i.dtype == torch.bool for i in indices):
             self.waits["indexing by a mask", line()] += 1
+        if indices and name != "index" and args[2].device == CPU:
+            self.waits["copy to the card", line()] += 1
         if any(i.device == CPU for i in indices):
             self.waits["indices on the CPU", line()] += 1
         crosses = bool(mine and others) if name == "copy_" else bool(mine) != on_card

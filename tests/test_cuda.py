@@ -76,7 +76,11 @@ def fitted(
     }
 
 
-@pytest.mark.parametrize(("system", "changes"), CASES, ids=str)
+# Of items without content all cosines are equal: each device takes its own as the nearest.
+TIED = [("lattice", {"missing": missing}) for missing in ("zero", "mean")]
+
+
+@pytest.mark.parametrize(("system", "changes"), [c for c in CASES if c not in TIED], ids=str)
 def test_a_system_gives_what_it_gives_on_the_cpu(system: str, changes: dict[str, Any]) -> None:
     own = {"options": {"dropout": 0.0}} if system == "early" else {}  # each has its own dropout
     with drawn_on_the_cpu():

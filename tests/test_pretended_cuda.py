@@ -68,7 +68,7 @@ def test_what_a_card_refuses(planted: str) -> None:
 
 
 def stored(x: Tensor) -> None:
-    x[torch.tensor([0, 2])] = 1.0
+    x[torch.tensor([0, 2])] = torch.ones(2, device=CARD)
 
 
 WAITING: dict[str, tuple[str, Callable[[Tensor], Any]]] = {
@@ -77,7 +77,7 @@ WAITING: dict[str, tuple[str, Callable[[Tensor], Any]]] = {
     "a condition": ("_local_scalar_dense", lambda x: 1 if x.any() else 0),
     "nonzero": ("nonzero", lambda x: x.nonzero()),
     "a mask": ("indexing by a mask", lambda x: x[x > 0]),
-    "storing by a mask": ("indexing by a mask", lambda x: x.__setitem__(x > 0, 1.0)),
+    "storing by a mask": ("indexing by a mask", lambda x: x.__setitem__(x > 0, x[0])),
     "bincount": ("bincount", lambda x: torch.bincount(x.long())),
     "unique": ("_unique2", lambda x: x.unique()),
     "equal": ("equal", lambda x: torch.equal(x, x)),
@@ -87,6 +87,9 @@ WAITING: dict[str, tuple[str, Callable[[Tensor], Any]]] = {
     "from the CPU": ("copy to the card", lambda x: torch.ones(4).to(CARD)),
     "filled from the CPU": ("copy to the card", lambda x: x.copy_(torch.ones(4))),
     "of Python's numbers": ("copy to the card", lambda x: torch.tensor([1.0], device=CARD)),
+    "storing a number by indices": (
+        "copy to the card", lambda x: x.__setitem__(torch.arange(2, device=CARD), 1.0),
+    ),
     "indices on the CPU": ("indices on the CPU", lambda x: x[torch.tensor([0, 2])]),
     "storing by indices on the CPU": ("indices on the CPU", stored),
 }  # fmt: skip
