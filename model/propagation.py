@@ -1,6 +1,6 @@
 """LightGCN's propagation as one differentiable step with an explicit backward."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,34 +25,60 @@ def layer_weights(given: Sequence[float], layers: int) -> tuple[float, ...]:
     return used
 
 
-class _Propagate(torch.autograd.Function):
-    """sum_k a_k Â^k E. It is linear and Â = Â^T, so it is its own backward."""
+Layer = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""A linear map of users (U, d) and items (I, d), to tensors of their own; no gradient is taken."""
+
+
+class _Combine(torch.autograd.Function):
+    """sum_k a_k M^k E is linear: its backward is the same of M^T."""
 
     @staticmethod
     def forward(
-        ctx: Any, graph: SparseMatrix, users: Tensor, items: Tensor, weights: Sequence[float]
+        ctx: Any,
+        layer: Layer,
+        transposed: Layer,
+        users: Tensor,
+        items: Tensor,
+        weights: Sequence[float],
     ) -> tuple[Tensor, Tensor]:
-        ctx.graph, ctx.weights = graph, weights
-        return _combine(graph, users, items, weights)
+        ctx.transposed, ctx.weights = transposed, weights
+        return _combined(layer, users, items, weights)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor, None]:
-        users, items = _combine(ctx.graph, gradients[0], gradients[1], ctx.weights)
-        return None, users, items, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor, Tensor, None]:
+        users, items = _combined(ctx.transposed, gradients[0], gradients[1], ctx.weights)
+        return None, None, users, items, None
 
 
-def _combine(
-    graph: SparseMatrix, users: Tensor, items: Tensor, weights: Sequence[float]
+def _combined(
+    layer: Layer, users: Tensor, items: Tensor, weights: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """Horner's rule, a_0 E + Â (a_1 E + Â (...)): K products, no stack of layers."""
+    """Horner's rule, a_0 E + M (a_1 E + M (...)): K layers, no stack of them."""
     first, *others = reversed(weights)
     u, i = users, items
     for depth, weight in enumerate(others):
-        u, i = graph.times(i), graph.transposed_times(u)
+        u, i = layer(u, i)
         if depth == 0 and first != 1:
             u, i = u.mul_(first), i.mul_(first)
         u, i = u.add_(users, alpha=weight), i.add_(items, alpha=weight)
     return u, i
+
+
+def combine(
+    layer: Layer, transposed: Layer, users: Tensor, items: Tensor, weights: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    r"""\sum_{k=0}^K a_k M^k E^(0) of a linear layer M, in K layers without a stack of them.
+
+    Args:
+        layer, transposed: M and M^T.
+        users, items: (U, d) and (I, d), E^(0).
+        weights: a_0..a_K, K >= 1.
+
+    Returns:
+        (U, d) and (I, d), differentiable in `users` and `items`.
+    """
+    result: tuple[Tensor, Tensor] = _Combine.apply(layer, transposed, users, items, tuple(weights))
+    return result
 
 
 def scaled(users: Tensor, items: Tensor, weight: float) -> tuple[Tensor, Tensor]:
@@ -73,5 +99,8 @@ def propagate(
     Returns:
         (U, d) and (I, d), differentiable in `users` and `items`.
     """
-    result: tuple[Tensor, Tensor] = _Propagate.apply(graph, users, items, tuple(weights))
-    return result
+
+    def layer(u: Tensor, i: Tensor) -> tuple[Tensor, Tensor]:
+        return graph.times(i), graph.transposed_times(u)
+
+    return combine(layer, layer, users, items, weights)  # Â is its own transpose

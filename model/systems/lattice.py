@@ -17,6 +17,7 @@ from model.graph import degrees, pattern_of
 from model.interactions import Interactions
 from model.item_graph import SMALLEST_ROW_SUM, ItemGraph
 from model.projection import counted
+from model.propagation import combine, layer_weights
 from model.sampling import Batch
 from model.sparse import Pattern, SparseMatrix, multiply, product
 
@@ -95,13 +96,16 @@ class Lattice(EmbeddingSystem):
 
     def propagate_items(self, dense: Tensor) -> Tensor:
         """A · dense: (I, d) → (I, d)."""
-        weights = self._weights(self.counted)
+        weights, share = self._weights(self.counted), self.options.frozen_weight
         learned, scale = self._learned(weights)
-        h = scale * sum(multiply(pattern, s, scale * dense) for pattern, s in learned)
-        frozen = sum(
-            w[:, None] * graph.frozen(dense) for w, graph in zip(weights, self.graphs, strict=True)
-        )
-        return (1 - self.options.frozen_weight) * h + self.options.frozen_weight * frozen
+        parts = []
+        # Scaling a graph's entries is cheaper than scaling what it is multiplied by.
+        for (pattern, s), graph, w in zip(learned, self.graphs, weights, strict=True):
+            ends = _at(pattern.rows, scale[:, 0]) * _at(pattern.columns, scale[:, 0])
+            parts.append(multiply(pattern, (1 - share) * ends * s, dense))
+            frozen = graph.frozen.pattern
+            parts.append(multiply(frozen, share * _at(frozen.rows, w) * graph.frozen.values, dense))
+        return torch.stack(parts).sum(0) if len(parts) > 2 else parts[0] + parts[1]
 
     def _weights(self, counted: Tensor) -> Tensor:
         """(n, I) w_m of every item, of (n, I, 1) what it has."""
@@ -115,7 +119,7 @@ class Lattice(EmbeddingSystem):
         """Each w_m S_m, pattern and values (E,), and (I, 1) D^-1/2 of their sum."""
         anew = self.options.rebuild == "step" or not self.training
         found = [graph.learned(anew) for graph in self.graphs]
-        weighed = [(p, w[p.rows] * s) for w, (p, s) in zip(weights, found, strict=True)]
+        weighed = [(p, _at(p.rows, w) * s) for w, (p, s) in zip(weights, found, strict=True)]
         row_sums = torch.stack(
             [multiply(pattern, s, s.new_ones(self.n_items, 1))[:, 0] for pattern, s in weighed]
         ).sum(0)
@@ -125,7 +129,8 @@ class Lattice(EmbeddingSystem):
         """By propagation: the mean over layers of a new user's (D^-1 (A_ui + I))^k E, E_u = 0."""
         if not self.options.layers:
             return super().fold_in(items)
-        layers = self._layers()[:-1]
+        with torch.no_grad():
+            layers = self._layers()[:-1]
 
         def users_of(histories: Interactions) -> Tensor:
             scale = 1 / (histories.degrees() + 1).float()
@@ -176,18 +181,31 @@ class Lattice(EmbeddingSystem):
         return {name: row / length for name, row in zip(self.means, rows, strict=True)}
 
     def _collaborative(self) -> tuple[Tensor, Tensor]:
-        users, items = zip(*self._layers(), strict=True)
-        return torch.stack(users).mean(0), torch.stack(items).mean(0)
+        weights = layer_weights((), self.options.layers)
+        if len(weights) == 1:
+            return self.user_embedding, self.item_embedding
+        tables = self.user_embedding, self.item_embedding
+        return combine(self._layer, self._transposed_layer, *tables, weights)
+
+    def _layer(self, u: Tensor, i: Tensor) -> tuple[Tensor, Tensor]:
+        """D^-1 (A_ui + I) E."""
+        return (
+            self.items_to_users.times(i).addcmul_(self.user_loop, u),
+            self.users_to_items.times(u).addcmul_(self.item_loop, i),
+        )
+
+    def _transposed_layer(self, u: Tensor, i: Tensor) -> tuple[Tensor, Tensor]:
+        return (
+            self.users_to_items.transposed_times(i).addcmul_(self.user_loop, u),
+            self.items_to_users.transposed_times(u).addcmul_(self.item_loop, i),
+        )
 
     def _layers(self) -> list[tuple[Tensor, Tensor]]:
         u: Tensor = self.user_embedding
         i: Tensor = self.item_embedding
         found = [(u, i)]
         for _ in range(self.options.layers):
-            u, i = (
-                self.items_to_users(i) + self.user_loop * u,
-                self.users_to_items(u) + self.item_loop * i,
-            )
+            u, i = self._layer(u, i)
             found.append((u, i))
         return found
 
@@ -206,3 +224,8 @@ class Lattice(EmbeddingSystem):
     def learning_rate(self, epoch: int) -> float:
         """The official schedule: times `decay` every 50 epochs, continuously; 1 at epoch 1."""
         return self.options.learning_rate * self.options.decay ** ((epoch - 1) / 50)
+
+
+def _at(rows: Tensor, values: Tensor) -> Tensor:
+    """(e,) `values` (n,) at `rows`; unlike that of indexing, its backward adds in one order."""
+    return F.embedding(rows, values[:, None])[:, 0]
