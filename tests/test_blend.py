@@ -67,6 +67,8 @@ def options_of(name: str, point: Mapping[str, float], data: Dataset) -> dict[str
         return bm25 if point["bm25"] else {"shrinkage": point["shrinkage"]}
     if name == "contentknn":
         return {"neighbors": max(1, round(point["neighbors"]))}
+    if name == "lattice":
+        return {"learning_rate": 0.001, "rebuild": "epoch"}
     if name != "ease":
         return {}
     x = data.catalogue.train.block(0, data.catalogue.n_users).double().numpy()
@@ -118,7 +120,15 @@ def popularity(data: Dataset, more: int = 0) -> Scores:
 
 
 @pytest.mark.parametrize(
-    "parts", [ALL, ("itemknn",), ("frozen", "ials", "ease"), ("none",), ("ease", "contrastive")]
+    "parts",
+    [
+        ALL,
+        ("itemknn",),
+        ("frozen", "ials", "ease"),
+        ("none",),
+        ("ease", "contrastive"),
+        ("ease", "lattice"),
+    ],
 )
 def test_a_score_is_the_mean_of_its_parts_z_scores(parts: tuple[str, ...]) -> None:
     data = dataset()
@@ -238,12 +248,14 @@ def test_what_was_chosen_is_fitted_again_without_validation(parts: tuple[str, ..
 
 
 @pytest.mark.parametrize(
-    "name", ["none", "frozen", "alpha", "unfrozen", "normalized", "equal", "contrastive"]
+    "name",
+    ["none", "frozen", "alpha", "unfrozen", "normalized", "equal", "contrastive", "lattice"],
 )
 def test_what_gradients_fit_is_the_system_itself(name: str) -> None:
     data = dataset()
     model, told = fitted(("itemknn", name), data)
-    config = config_of(name, **SMALL)
+    own = {"learning_rate": 0.001, "rebuild": "epoch"} if name == "lattice" else {}
+    config = config_of(name, options=own, **SMALL)
     same = build(system_class(name), data.catalogue, config, SEED)
     retold = fit(same, data, Run(SEED), CPU)
     assert torch.equal(scores(model.parts[name]), scores(same))

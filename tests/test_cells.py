@@ -468,7 +468,7 @@ def test_seed_code_library_and_device_count(here: Path, monkeypatch: pytest.Monk
 
 # What a blend may be made of.
 PARTS = ("ease", "ials", "itemknn", "contentknn", "none", "frozen", "alpha", "unfrozen",
-         "normalized", "equal", "contrastive")  # fmt: skip
+         "normalized", "equal", "contrastive", "lattice")  # fmt: skip
 
 
 def test_a_systems_code_is_its_own() -> None:

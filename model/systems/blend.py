@@ -28,6 +28,7 @@ from model.systems import (
     frozen,
     ials,
     itemknn,
+    lattice,
     none,
     normalized,
     options_class,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 CONTENT_WEIGHT = 0.1  # EASE's alpha^2, in lambda
 DROPOUT = 0.2  # EASE's p
+LATTICE_RATE = 0.001  # its learning rate: half the epochs of its default's
 
 SOUGHT: dict[str, tuple[Point, Point]] = {
     # Part → where its parameters start, and the factors of the search's steps.
@@ -66,6 +68,7 @@ CLASSES: dict[str, type[System]] = {
     "normalized": normalized.Normalized,
     "equal": equal.Equal,
     "contrastive": contrastive.Contrastive,
+    "lattice": lattice.Lattice,
 }
 WITHOUT_CONTENT = ("ials", "itemknn", "none")
 
@@ -77,20 +80,15 @@ class Options(SystemOptions):
     reads = SELECTING | {"seed"}
     composed = True
 
-    parts: tuple[
-        Annotated[
-            str,
-            OneOf(
-                ("ease", "ials", "itemknn", "contentknn")
-                + ("none", "frozen", "alpha", "unfrozen", "normalized", "equal", "contrastive")
-            ),
-        ],
-        ...,
-    ] = ("ease", "ials", "itemknn", "contentknn")
+    parts: tuple[Annotated[str, OneOf(
+        ("ease", "ials", "itemknn", "contentknn", "none", "frozen", "alpha", "unfrozen",
+         "normalized", "equal", "contrastive", "lattice")
+    )], ...] = ("ease", "ials", "itemknn", "contentknn")  # fmt: skip
     factors: Annotated[int, Range(1)] = 256
 
     def __post_init__(self) -> None:
-        # What gradients fit reads here what it reads alone: `layers`, `train` and the rest.
+        # What gradients fit reads here what it reads alone, `layers`, `train` and the rest, but not
+        # its own entry under `systems`.
         if {*self.parts} - {"ease", "ials", "itemknn", "contentknn"}:
             object.__setattr__(self, "reads", LATE_FUSION)
 
@@ -282,6 +280,8 @@ def _options(name: str, point: Point, catalogue: Catalogue) -> SystemOptions:
         return itemknn.Options("cosine", shrinkage=point["shrinkage"])
     if name == "contentknn":
         return contentknn.Options(round(point["neighbors"]))
+    if name == "lattice":
+        return lattice.Options(LATTICE_RATE, rebuild="epoch")
     if name != "ease":
         return options_class(name)()
     exponents = (0.25, 0.125) if point["normalized"] else (0.0, 0.0)
