@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from model.interactions import Interactions
+from model.sorting import stable_order
 from model.sparse import Pattern
 
 
@@ -116,7 +117,7 @@ class BatchSampler:
     def batch(self, edges: Tensor, generator: torch.Generator) -> Batch:
         """Of edges (B,), with negatives."""
         train = self.train
-        edges = edges.sort().values  # edges are sorted by user
+        edges = edges[stable_order(edges, len(train))]  # edges are sorted by user
         users = train.users[edges]
         negatives = self.sampler(users[:, None].expand(-1, self.negatives), generator)
         items = torch.cat([train.items[edges][:, None], negatives], dim=1)

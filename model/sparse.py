@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model.sorting import stable_order, starts
+
 Cut = tuple[Tensor, Tensor]
 PIECE = 256  # entries: a card has a program a piece, and the longest would keep all waiting
 CELLS = {"cpu": 1 << 18, "cuda": 1 << 26}  # numbers of a block of vectors, by device
@@ -55,14 +57,9 @@ class Pattern:
     @classmethod
     def of(cls, rows: Tensor, columns: Tensor, shape: tuple[int, int]) -> Pattern:
         """From entries sorted by row; a position may occur several times."""
-        sorted_columns, order = torch.sort(columns, stable=True)
+        order = stable_order(columns, shape[1])
         return cls(
-            _offsets(rows, shape[0]),
-            columns,
-            rows,
-            _offsets(sorted_columns, shape[1]),
-            rows[order],
-            order,
+            starts(rows, shape[0]), columns, rows, starts(columns, shape[1]), rows[order], order
         )
 
     @property
@@ -105,11 +102,6 @@ def cut(offsets: Tensor, size: int = PIECE) -> Cut | None:
     rows = torch.arange(len(counts), device=offsets.device).repeat_interleave(counts)
     place = torch.arange(len(rows), device=offsets.device) - of_rows[rows]
     return torch.cat([offsets[rows] + size * place, offsets[-1:]]), of_rows
-
-
-def _offsets(sorted_rows: Tensor, n: int) -> Tensor:
-    """(n + 1,) where each row's entries start; without a wait for the device, unlike bincount."""
-    return torch.searchsorted(sorted_rows, torch.arange(n + 1, device=sorted_rows.device))
 
 
 def product(
@@ -221,8 +213,8 @@ class SparseMatrix(nn.Module):
         cuts = cut(pattern.offsets), cut(pattern.transposed_offsets)
         self.cuts = [pieces is not None for pieces in cuts]
         for which, pieces in enumerate(cuts):
-            for part, starts in enumerate(pieces or ()):
-                self.register_buffer(f"cut_{which}_{part}", starts, persistent=False)
+            for part, tensor in enumerate(pieces or ()):
+                self.register_buffer(f"cut_{which}_{part}", tensor, persistent=False)
 
     @property
     def pattern(self) -> Pattern:
