@@ -54,9 +54,13 @@ class MiniLM(Encoder):
 
     @classmethod
     def build(cls) -> nn.Module:
+        import torch
+
         from encoders.networks.bert import Bert, Shape
 
-        return Bert(Shape.read(cls.packaged.directory / "config.json"))
+        with torch.device("meta"):  # there always is a file, which has every number
+            network = Bert(Shape.read(cls.packaged.directory / "config.json"))
+        return network.to_empty(device="cpu")
 
     @classmethod
     def prepare(cls, source: str | Path) -> str:

@@ -34,13 +34,13 @@ class ViT(PartsEncoder):
         "scaled to [-1, 1]; class token of the last layer"
     )
     license = "Apache-2.0"
-    libraries = ("pillow", "torch", "torchvision", "transformers")
+    libraries = ("pillow", "torch", "torchvision")
     published = HubFile(  # the commit pins the file
         "google/vit-base-patch16-224-in21k",
         "model.safetensors",
         "b4569560a39a0f1af58e3ddaf17facf20ab919b0",
     )
-    # transformers 5 renames these of the published files inside from_pretrained.
+    # As transformers 5 renames these of the published files.
     layout = Layout(
         renames=(
             (r"^(vit\.)?encoder\.layer\.", "layers."),
@@ -58,10 +58,9 @@ class ViT(PartsEncoder):
 
     @classmethod
     def build(cls) -> nn.Module:
-        from transformers import ViTConfig, ViTModel
+        from encoders.networks.vit import random_vit
 
-        # The defaults are ViT-B/16. A pooler would be initialised at random at each load.
-        return ViTModel(ViTConfig(), add_pooling_layer=False)
+        return random_vit()
 
     @classmethod
     def prepare(cls, source: str | Path) -> NDArray[np.uint8]:
@@ -76,5 +75,5 @@ class ViT(PartsEncoder):
 
     def forward(self, parts: Tensor) -> Tensor:
         pixels = (parts.float() / 255 - 0.5) / 0.5
-        states: Tensor = self.model(pixel_values=pixels).last_hidden_state  # (n, 197, 768)
+        states: Tensor = self.model(pixels)  # (n, 197, 768)
         return states[:, 0]

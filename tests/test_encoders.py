@@ -201,7 +201,7 @@ def test_vit_is_the_class_token_and_clip_the_projection(loaded, inputs):
     image = inputs("vit")[0]
     with torch.inference_mode():
         pixels = torch.from_numpy(image).float() / 127.5 - 1
-        states = loaded("vit").model(pixel_values=pixels).last_hidden_state
+        states = loaded("vit").model(pixels)
         mean, deviation = (
             torch.tensor(values)[:, None, None]
             for values in (
@@ -288,7 +288,7 @@ DECLARED["vggish_pca"] = DECLARED["vggish"] + "; PCA, clipped to 2, 0-255"
 LIBRARIES = {  # whatever decodes, resizes, tokenises or multiplies
     "minilm": {"tokenizers", "torch"},
     "clip": {"pillow", "torch", "torchvision", "transformers"},
-    "vit": {"pillow", "torch", "torchvision", "transformers"},
+    "vit": {"pillow", "torch", "torchvision"},
     "vggish": {"av", "numpy", "torch", "torchaudio"},
     "vggish_pca": {"av", "numpy", "torch", "torchaudio"},
     "r2plus1d": {"av", "decord", "torch", "torchvision"},
@@ -533,6 +533,31 @@ def test_bert_is_that_of_transformers():
     expected = theirs(input_ids=ids, attention_mask=mask.long()).last_hidden_state
     made = ours(ids, mask.long())
     torch.testing.assert_close(made[mask], expected[mask], rtol=1e-9, atol=1e-9)
+
+
+def test_vit_is_that_of_transformers(loaded):
+    from transformers import ViTConfig, ViTModel
+
+    theirs = ViTModel(ViTConfig(), add_pooling_layer=False).eval()
+    ours = loaded("vit").model
+    assert {k: v.shape for k, v in theirs.state_dict().items()} == {
+        k: v.shape for k, v in ours.state_dict().items()
+    }
+    theirs.load_state_dict(ours.state_dict())
+    pixels = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode():
+        expected = theirs(pixel_values=pixels).last_hidden_state
+        assert (ours(pixels) - expected).abs().max() < 1e-5
+
+
+def test_random_vit_is_drawn_as_published(loaded):
+    for name, tensor in loaded("vit").model.state_dict().items():
+        if name.endswith("bias"):
+            assert not tensor.any(), name
+        elif "layernorm" in name:
+            assert (tensor == 1).all(), name
+        else:
+            assert abs(tensor.std() - 0.02) < 0.001 and abs(tensor.mean()) < 0.002, name
 
 
 def test_texts_of_like_length_go_together():

@@ -12,6 +12,7 @@ from torch import nn
 from encoders import encoder_class, encoder_classes, minilm
 from encoders.base import PartsEncoder
 from encoders.clip import CLIP
+from encoders.networks.vit import VisionTransformer
 from encoders.vit import ViT
 
 
@@ -46,15 +47,12 @@ PREPARED: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transformers of one layer."""
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, ViTConfig, ViTModel
-
-    def vit() -> nn.Module:
-        return ViTModel(ViTConfig(num_hidden_layers=1), add_pooling_layer=False)
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     def clip() -> nn.Module:
         return CLIPVisionModelWithProjection(CLIPVisionConfig(num_hidden_layers=1))
 
-    monkeypatch.setattr(ViT, "build", staticmethod(vit))
+    monkeypatch.setattr(ViT, "build", staticmethod(lambda: VisionTransformer(layers=1)))
     monkeypatch.setattr(CLIP, "build", staticmethod(clip))
 
 
