@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from encoders.base import PartsEncoder
 from encoders.download import HubFile
 from encoders.media.image import read_image
+from encoders.media.resizing import centre, pixels_of, resized, shorter_side
 from encoders.weights import Layout
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class CLIP(PartsEncoder):
         f"centre {SIZE}x{SIZE}, CLIP's mean and deviation; projected"
     )
     license = "MIT"
-    libraries = ("pillow", "torch", "torchvision", "transformers")
+    libraries = ("pillow", "torch", "transformers")
     published = HubFile(
         "openai/clip-vit-base-patch32",
         "pytorch_model.bin",
@@ -62,12 +63,9 @@ class CLIP(PartsEncoder):
     @classmethod
     def prepare(cls, source: str | Path) -> NDArray[np.uint8]:
         """(1, 3, 224, 224) uint8."""
-        from torchvision.transforms import InterpolationMode
-        from torchvision.transforms.v2 import functional as TF
-
-        image = TF.pil_to_tensor(read_image(Path(source)))  # (3, h, w)
-        image = TF.resize(image, [SIZE], InterpolationMode.BICUBIC, antialias=True)
-        prepared: NDArray[np.uint8] = TF.center_crop(image, [SIZE])[None].numpy()
+        image = pixels_of(read_image(Path(source)))
+        image = resized(image, shorter_side(image, SIZE), "bicubic")
+        prepared: NDArray[np.uint8] = centre(image, SIZE)[None].numpy()
         return prepared
 
     @cached_property

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from encoders.base import PartsEncoder
 from encoders.download import UrlFile
+from encoders.media.resizing import centre, resized
 from encoders.media.video import read_video
 from encoders.weights import Layout, he_initialise
 
@@ -28,11 +29,7 @@ MEAN, DEVIATION = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)  # 
 
 def reduced(frame: Tensor) -> Tensor:
     """(3, h, w) uint8 → (3, 112, 112) uint8."""
-    from torchvision.transforms import InterpolationMode
-    from torchvision.transforms import functional as TF
-
-    frame = TF.resize(frame, list(RESIZED), InterpolationMode.BILINEAR, antialias=False)
-    return TF.center_crop(frame, [CROP])
+    return centre(resized(frame, RESIZED, "bilinear", antialias=False), CROP)
 
 
 def clips(frames: NDArray[np.uint8], length: int) -> NDArray[np.uint8]:

@@ -79,7 +79,12 @@ def examples(samples: Tensor) -> Tensor:
 def network() -> nn.Module:
     """(n, 1, 96, 64) → (n, 128). State-dict keys are those of torchaudio."""
     from torch import nn
-    from torchvision.ops import Permute
+
+    class ChannelsLast(nn.Module):
+        """As torchvision's `Permute`, whose import takes longer than all else that is here."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.permute(0, 2, 3, 1)
 
     layers: list[nn.Module] = []
     channels = 1
@@ -97,7 +102,7 @@ def network() -> nn.Module:
     return nn.Sequential(
         OrderedDict(
             features_network=nn.Sequential(*layers),  # (n, 512, 6, 4)
-            channels_last=Permute([0, 2, 3, 1]),  # as in the original
+            channels_last=ChannelsLast(),  # as in the original
             flatten=nn.Flatten(),  # (n, 12288)
             embedding_network=embedding,
         )

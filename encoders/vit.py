@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from encoders.base import PartsEncoder
 from encoders.download import HubFile
 from encoders.media.image import read_image
+from encoders.media.resizing import pixels_of, resized
 from encoders.weights import Layout
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class ViT(PartsEncoder):
         "scaled to [-1, 1]; class token of the last layer"
     )
     license = "Apache-2.0"
-    libraries = ("pillow", "torch", "torchvision")
+    libraries = ("pillow", "torch")
     published = HubFile(  # the commit pins the file
         "google/vit-base-patch16-224-in21k",
         "model.safetensors",
@@ -65,11 +66,7 @@ class ViT(PartsEncoder):
     @classmethod
     def prepare(cls, source: str | Path) -> NDArray[np.uint8]:
         """(1, 3, 224, 224) uint8."""
-        from torchvision.transforms import InterpolationMode
-        from torchvision.transforms.v2 import functional as TF
-
-        image = TF.pil_to_tensor(read_image(Path(source)))  # (3, h, w)
-        image = TF.resize(image, [SIZE, SIZE], InterpolationMode.BILINEAR, antialias=True)
+        image = resized(pixels_of(read_image(Path(source))), [SIZE, SIZE], "bilinear")
         prepared: NDArray[np.uint8] = image[None].numpy()
         return prepared
 

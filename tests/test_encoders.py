@@ -287,8 +287,8 @@ DECLARED["r2plus1d_34"] = DECLARED["r2plus1d"].replace("16 frames", "32 frames")
 DECLARED["vggish_pca"] = DECLARED["vggish"] + "; PCA, clipped to 2, 0-255"
 LIBRARIES = {  # whatever decodes, resizes, tokenises or multiplies
     "minilm": {"tokenizers", "torch"},
-    "clip": {"pillow", "torch", "torchvision", "transformers"},
-    "vit": {"pillow", "torch", "torchvision"},
+    "clip": {"pillow", "torch", "transformers"},
+    "vit": {"pillow", "torch"},
     "vggish": {"av", "numpy", "torch", "torchaudio"},
     "vggish_pca": {"av", "numpy", "torch", "torchaudio"},
     "r2plus1d": {"av", "decord", "torch", "torchvision"},

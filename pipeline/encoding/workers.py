@@ -31,8 +31,8 @@ RENEWED = 1000  # items after which a worker is replaced
 START = 300.0  # seconds that a worker's imports may take
 # Imported once, by the server that every worker is forked from: what decoders import when they
 # are first called.
-PRELOADED = ("torch", "torchvision.transforms.v2", "torchaudio.functional", "PIL.Image", "av",
-             "decord", "pipeline.encoding.decoding")  # fmt: skip
+PRELOADED = ("torch", "torchaudio.functional", "PIL.Image", "av", "decord",
+             "pipeline.encoding.decoding")  # fmt: skip
 
 _starting = threading.Lock()
 
