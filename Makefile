@@ -15,7 +15,7 @@ install: $(VENV)/.installed ## the virtual environment: requirements.txt exactly
 $(VENV)/.installed: requirements.txt pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
 	pip install --quiet uv
-	uv pip sync --quiet --python $(VENV)/bin/python requirements.txt
+	uv pip sync --quiet --compile-bytecode --python $(VENV)/bin/python requirements.txt
 	uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
 	touch $@
 

@@ -54,13 +54,9 @@ class MiniLM(Encoder):
 
     @classmethod
     def build(cls) -> nn.Module:
-        import torch
-
         from encoders.networks.bert import Bert, Shape
 
-        with torch.device("meta"):  # there always is a file, which has every number
-            network = Bert(Shape.read(cls.packaged.directory / "config.json"))
-        return network.to_empty(device="cpu")
+        return Bert(Shape.read(cls.packaged.directory / "config.json"))
 
     @classmethod
     def prepare(cls, source: str | Path) -> str:
