@@ -40,6 +40,7 @@ SETTINGS = {
     "dbbook": {
         "train.batch_size": "2048", "train.dimension": "512", "train.learning_rate": "0.002",
         "train.epochs": "300", "train.patience": "20",
+        "systems.blend.parts": "[ease,ials,itemknn,contentknn,frozen,contrastive,lattice]",
     },
     "ml1m": {
         "train.batch_size": "8192", "train.dimension": "128", "train.learning_rate": "0.005",

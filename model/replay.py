@@ -14,8 +14,8 @@ class Replayed:
     """A function of one tensor that is recorded once for every length and replayed from then on.
 
     It must do the same with every tensor of a length: read no number from the card, make tensors of
-    the same shapes, keep what it changes in the same places. The first calls run as they are, on
-    the recording's stream, so that all that is made but once is there.
+    the same shapes, keep what it changes in the same places. The first calls run as they are, so
+    that all that is made but once is there.
 
     Args:
         function: of (n,) numbers; its result is what it changes.
