@@ -95,7 +95,7 @@ class Encoder(ABC):
 
     @classmethod
     def batch_size(cls, asked: int, device: str) -> int:
-        """Items that go to the network together, where `asked` are to be stored together."""
+        """Items that are encoded and stored together, where `asked` are asked for."""
         return asked
 
     def autocast(self) -> torch.autocast:
@@ -145,13 +145,15 @@ class PartsEncoder(Encoder):
     Attributes:
         chunk: parts that go through the network together, by device. On a CPU few are faster:
             what lies between two layers then stays in the cache.
+        usual_parts: that an item has; on a card a batch has items for a whole chunk.
     """
 
     chunk: ClassVar[dict[str, int]]
+    usual_parts: ClassVar[int] = 1
 
     @classmethod
     def batch_size(cls, asked: int, device: str) -> int:
-        return asked if device == "cpu" else max(asked, cls.chunk[device])
+        return asked if device == "cpu" else max(asked, cls.chunk[device] // cls.usual_parts)
 
     def forward(self, parts: Tensor) -> Tensor:
         """(n, ...) as prepared, on the device → (n, width)."""

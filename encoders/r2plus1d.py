@@ -62,6 +62,7 @@ class R2Plus1D(PartsEncoder):
     )
     layout = Layout(unused=("fc.",))
     chunk = {"cpu": 2, "cuda": 32}
+    usual_parts = CLIPS
 
     @classmethod
     def build(cls) -> nn.Module:

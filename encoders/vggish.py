@@ -131,6 +131,7 @@ class VGGish(PartsEncoder):
         unused=("pproc.",),
     )
     chunk = {"cpu": 32, "cuda": 256}
+    usual_parts = 60  # a minute
 
     @classmethod
     def build(cls) -> nn.Module:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 class Adam:
     """Adam (Kingma and Ba, 2015, algorithm 1): `torch.optim.Adam(fused=True)` to the bit.
 
+    Once its learning rate is kept on a card (`keep`), that is a float32.
+
     torch's own class imports its compiler on first use: 4 s in every process, which is longer
     than a small model trains.
     """

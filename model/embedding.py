@@ -106,8 +106,12 @@ class EmbeddingSystem(nn.Module, System):
 
     @property
     def repeatable(self) -> bool:
-        """Whether all steps do the same on tensors of the same shapes: a card can replay them."""
-        return True
+        """Whether a card may record a step and replay it (`model.replay`): only who says so.
+
+        Every step must read no number from the card, make tensors of the same shapes, and depend on
+        nothing that changes between steps but what lies in the same places.
+        """
+        return False
 
     def begin_epoch(self) -> None:
         """Renew what is renewed once an epoch."""

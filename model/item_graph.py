@@ -42,7 +42,7 @@ class ItemGraph(nn.Module):
     def renew(self) -> Pattern:
         """Seek the neighbours that `learned` keeps, in place: a step may have been recorded."""
         found = nearest(l2norm(self.transform(self.features)), self.rows, self.neighbors)
-        if self.pattern is None:
+        if self.pattern is None or self.pattern.rows.device != found.rows.device:
             self.pattern = found
         for name in PATTERN_FIELDS:
             getattr(self.pattern, name).copy_(getattr(found, name))

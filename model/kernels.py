@@ -4,6 +4,7 @@ Every number is summed by one program in a fixed order, without atomics: the sam
 same bytes, which cuSPARSE does not promise. No output is cleared first, no matrix built.
 """
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -133,3 +134,14 @@ def inner_products(rows: Tensor, columns: Tensor, left: Tensor, right: Tensor) -
             rows, columns, left.contiguous(), right.contiguous(), out, n, width, PAIRS, block
         )
     return out
+
+
+def try_out() -> None:
+    """Launch each once; raises whatever is in the way."""
+    rows = torch.zeros(2, dtype=torch.int64, device="cuda")
+    vectors = torch.ones(1, 1, device="cuda")
+    offsets = torch.tensor([0, 2], device="cuda")
+    product(
+        offsets, rows, torch.ones(2, device="cuda"), vectors, (offsets, rows.new_tensor([0, 1]))
+    )
+    inner_products(rows, rows, vectors, vectors)

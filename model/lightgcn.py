@@ -57,6 +57,10 @@ class LightGCN(EmbeddingSystem):
         """Content into the collaborative items (I, d); LightGCN alone has none."""
         return Embeddings(users, items)
 
+    @property
+    def repeatable(self) -> bool:
+        return True
+
     def fold_in(self, items: Tensor) -> Callable[[Interactions], Tensor]:
         r"""By propagation, \sum_{k=1}^K a_k of eq. 4 over their edges, then by the ranking loss.
 

@@ -21,7 +21,7 @@ NOBODY = -1
 """In a list: no item, since all others are among what may not be recommended."""
 
 BEYOND = 14  # candidates beyond k, among which what ties with the last one mostly is
-CELLS = {"cpu": 1 << 22, "cuda": 1 << 26}  # scores that a block of users has, by device
+CELLS = {"cpu": 1 << 22, "cuda": 1 << 25}  # scores that a block of users has, by device
 PART = 1 << 17  # products that are summed exactly at a time: they stay in the cache
 
 

@@ -7,8 +7,9 @@ them, and no gradient depends on the order in which threads come.
 
 from __future__ import annotations
 
+import logging
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 
 from model.sorting import stable_order, starts
 
+log = logging.getLogger("sparse")
+
 Cut = tuple[Tensor, Tensor]
 PIECE = 256  # entries: a card has a program a piece, and the longest would keep all waiting
 CELLS = {"cpu": 1 << 18, "cuda": 1 << 26}  # numbers of a block of vectors, by device
@@ -25,10 +28,18 @@ CELLS = {"cpu": 1 << 18, "cuda": 1 << 26}  # numbers of a block of vectors, by d
 
 @cache
 def kernels() -> ModuleType | None:
-    """`model.kernels`, where Triton is: torch for Windows comes without."""
+    """`model.kernels`, where they run; None, with a warning, where torch's products must do.
+
+    torch for Windows comes without Triton, and Triton needs a C compiler for its first launch.
+    """
     try:
         from model import kernels
-    except ModuleNotFoundError:
+
+        kernels.try_out()
+    except Exception as error:  # whatever a compiler, a driver or an import raises
+        log.warning(
+            "sparse products by cuSPARSE, whose bytes may differ from run to run: %s", error
+        )
         return None
     return kernels
 
@@ -42,7 +53,8 @@ class Pattern:
         rows: (E,) int64, non-decreasing.
         transposed_offsets, transposed_columns: the same of the transpose.
         order: (E,) int64; the transpose's entries are this one's in that order.
-        cut, transposed_cut: None, or the rows cut into pieces (`cut`), which changes no result.
+        cut, transposed_cut: None, or the rows cut into pieces (`cut`), for a card; that changes the
+            order of a sum alone.
     """
 
     offsets: Tensor
@@ -77,6 +89,10 @@ class Pattern:
             self.transposed_cut,
             self.cut,
         )
+
+    def with_cuts(self) -> Pattern:
+        """The same with long rows cut: for what is multiplied often, since it waits for a card."""
+        return replace(self, cut=cut(self.offsets), transposed_cut=cut(self.transposed_offsets))
 
     def product(self, values: Tensor, dense: Tensor) -> Tensor:
         """The matrix of `values` times `dense`, as `product` has it."""
@@ -195,7 +211,8 @@ def inner_products(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
     return result
 
 
-PATTERN_FIELDS = tuple(field.name for field in fields(Pattern) if "cut" not in field.name)
+PATTERN_FIELDS = ("offsets", "columns", "rows", "transposed_offsets", "transposed_columns",
+                  "order")  # fmt: skip
 
 
 class SparseMatrix(nn.Module):
@@ -210,7 +227,8 @@ class SparseMatrix(nn.Module):
         self.transposed_values: Tensor
         self.register_buffer("values", values, persistent=False)
         self.register_buffer("transposed_values", values[pattern.order], persistent=False)
-        cuts = cut(pattern.offsets), cut(pattern.transposed_offsets)
+        whole = pattern.with_cuts()
+        cuts = whole.cut, whole.transposed_cut
         self.cuts = [pieces is not None for pieces in cuts]
         for which, pieces in enumerate(cuts):
             for part, tensor in enumerate(pieces or ()):

@@ -182,7 +182,7 @@ def pretended_cuda() -> Iterator[Counter[tuple[str, str]]]:
         # Its tensors forget their class.
         "torch.inference_mode": lambda mode=True: torch.set_grad_enabled(not mode),
         "torch.Tensor.pin_memory": lambda self: self,
-        # What a real card alone can do: `test_kernels`, `test_card`.
+        # What a real card alone can do: `test_kernels`, `test_cuda`.
         "model.sparse.kernels": lambda: None,
         "model.fitting.can_replay": lambda device: False,
         "torch.cuda._lazy_init": lambda: None,

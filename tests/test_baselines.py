@@ -15,7 +15,7 @@ from model.interactions import Interactions
 from model.item_graph import nearest
 from model.metrics import SELECTION
 from model.sampling import Batch
-from model.sparse import Pattern
+from model.sparse import PATTERN_FIELDS, Pattern
 
 U, I, D = 20, 30, 8  # noqa: E741
 
@@ -388,6 +388,22 @@ def test_lattice_learns_its_graph(train: Interactions) -> None:
             assert parameters[name].grad.view(-1)[place].item() == pytest.approx(
                 expected, rel=1e-4, abs=1e-7
             )
+
+
+def test_lattice_keeps_its_neighbours_in_one_place(train: Interactions) -> None:
+    """A card that replays a step reads them there."""
+    model = build("lattice", train, 2, options=dict(neighbors=4, rebuild="epoch"))
+    model.train()
+    model.begin_epoch()
+    graph = model.graphs[0]
+    before = graph.pattern
+    old = {name: getattr(before, name).clone() for name in PATTERN_FIELDS}
+    with torch.no_grad():
+        graph.transform.weight.normal_()
+    model.begin_epoch()
+    assert graph.pattern is before
+    assert any(not torch.equal(getattr(before, n), old[n]) for n in PATTERN_FIELDS)
+    assert all(getattr(before, n).shape == old[n].shape for n in PATTERN_FIELDS)
 
 
 def test_lattice_has_a_schedule_of_its_own(train: Interactions) -> None:

@@ -240,6 +240,14 @@ def test_an_items_vector_is_the_mean_of_its_own_parts():
     assert encoder.encode(items[1:2]).tolist() == [[5, 3]]
 
 
+def test_on_a_card_a_batch_fills_a_chunk():
+    sizes = {name: cls.batch_size(4, "cuda") for name, cls in encoder_classes().items()}
+    assert sizes == {"minilm": 4, "clip": 256, "vit": 128, "vggish": 4, "vggish_pca": 4,
+                     "r2plus1d": 6, "r2plus1d_34": 4}  # fmt: skip
+    for cls in encoder_classes().values():
+        assert cls.batch_size(4, "cpu") == 4 and cls.batch_size(500, "cuda") == 500
+
+
 def test_products_are_of_the_precisions_type(monkeypatch):
     monkeypatch.setattr(Parts, "build", staticmethod(lambda: nn.Linear(2, 2)))
     encoder, seen = Parts("bundled"), []

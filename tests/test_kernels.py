@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from model import sparse
 from model.replay import Replayed
 from model.sparse import Pattern, SparseMatrix, cut
 
@@ -93,7 +94,7 @@ def test_gaps_and_nothing(interpreted: Interpreted) -> None:
     assert torch.equal(made[1], torch.zeros(3, 5)) and made[2].shape == (0,)
 
 
-@pytest.mark.parametrize("arch", [80, 90])
+@pytest.mark.parametrize("arch", [75, 80, 90])
 @pytest.mark.parametrize("width", [64, 512])
 def test_they_compile_for_a_card(arch: int, width: int) -> None:
     compiler: Any = importlib.import_module("triton.compiler")
@@ -111,7 +112,9 @@ def test_they_compile_for_a_card(arch: int, width: int) -> None:
             kernel, kinds, {n: v for n, v in given.items() if n in kernel.arg_names}
         )
         target = backends.GPUTarget("cuda", arch, 32)
-        made = compiler.compile(source, target=target, options={"num_warps": warps})
+        made = compiler.compile(
+            source, target=target, options={"num_warps": 4 if kernel is kernels._pairs else warps}
+        )
         assert made.asm["cubin"] and "atom" not in made.asm["ptx"]
 
 
@@ -141,6 +144,29 @@ def test_a_matrix_with_long_rows_brings_its_pieces() -> None:
     x = torch.randn(9, 4)
     torch.testing.assert_close(matrix(x).double(), dense(pattern, values, 9) @ x.double(),
                                rtol=1e-5, atol=1e-4)  # fmt: skip
+
+
+def test_where_they_cannot_run_torchs_products_do(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from model import kernels
+
+    def without_a_compiler() -> None:
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(kernels, "try_out", without_a_compiler)
+    sparse.kernels.cache_clear()
+    try:
+        assert sparse.kernels() is None is sparse.kernels()
+        assert [r.getMessage() for r in caplog.records] == [
+            "sparse products by cuSPARSE, whose bytes may differ from run to run: "
+            "Failed to find C compiler"
+        ]
+        sparse.kernels.cache_clear()
+        monkeypatch.setattr(kernels, "try_out", lambda: None)
+        assert sparse.kernels() is kernels
+    finally:
+        sparse.kernels.cache_clear()
 
 
 class Recorded:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.blending import blended
-from model.config import LATE_FUSION, SELECTING, Config, OneOf, Range, SystemOptions
+from model.config import SELECTING, Config, OneOf, Range, SystemOptions
 from model.dataset import Catalogue, Dataset, Modality
 from model.evaluation import validated
 from model.metrics import SELECTION
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 CONTENT_WEIGHT = 0.1  # EASE's alpha^2, in lambda
 DROPOUT = 0.2  # EASE's p
-LATTICE_RATE = 0.001  # its learning rate: half the epochs of its default's
 
 SOUGHT: dict[str, tuple[Point, Point]] = {
     # Part → where its parameters start, and the factors of the search's steps.
@@ -87,10 +86,11 @@ class Options(SystemOptions):
     factors: Annotated[int, Range(1)] = 256
 
     def __post_init__(self) -> None:
-        # What gradients fit reads here what it reads alone, `layers`, `train` and the rest, but not
-        # its own entry under `systems`.
-        if {*self.parts} - {"ease", "ials", "itemknn", "contentknn"}:
-            object.__setattr__(self, "reads", LATE_FUSION)
+        from model.systems import options_class  # this class may be made of its source alone
+
+        # What gradients fit reads here what it reads alone, but not its entry under `systems`.
+        own = (options_class(name).reads for name in self.parts if name not in type(self).parts)
+        object.__setattr__(self, "reads", self.reads.union(*own))
 
     @property
     def content(self) -> bool:  # type: ignore[override]
@@ -106,8 +106,7 @@ class Blend(System):
 
     C_i are the parts that know item i, mu and sigma the mean and the standard deviation of a part's
     scores of a user over the items of the catalogue that the user does not have (CombSUM of
-    z-scores: Fox and Shaw, 1994; Renda and Straccia, 2003). A user without history gets what is
-    popular.
+    z-scores: Fox and Shaw, 1994; Renda and Straccia, 2003). Without history, popularity ranks.
 
     Validation chooses each part's parameters (`model.search`). Weights stay equal, since estimated
     ones mostly do worse on what comes next (Smith and Wallis, 2009), but parts that harm are left
@@ -115,7 +114,8 @@ class Blend(System):
     one without which it is best goes.
 
     EASE has content as further users, alpha^2 = lambda / 10, and a dropout of 0.2; its lambda is
-    `strength` mean diagonals of G; `normalized` divides by deg(u)^(1/4) deg(i)^(1/8).
+    `strength` mean diagonals of G; `normalized` divides by deg(u)^(1/4) deg(i)^(1/8). LATTICE keeps
+    an epoch's neighbours; its learning rate is 0.001.
     """
 
     added = 0  # items that came after fitting
@@ -281,7 +281,7 @@ def _options(name: str, point: Point, catalogue: Catalogue) -> SystemOptions:
     if name == "contentknn":
         return contentknn.Options(round(point["neighbors"]))
     if name == "lattice":
-        return lattice.Options(LATTICE_RATE, rebuild="epoch")
+        return lattice.Options(0.001, rebuild="epoch")
     if name != "ease":
         return options_class(name)()
     exponents = (0.25, 0.125) if point["normalized"] else (0.0, 0.0)

@@ -70,7 +70,7 @@ class Ease(ClosedForm):
         del factor
         diagonal = inverse.diagonal().clone()
         inverse.div_(-diagonal).fill_diagonal_(0)
-        return {"weights": inverse.float(), "diagonal": diagonal.float()}
+        return {"weights": inverse.float().contiguous(), "diagonal": diagonal.float()}
 
     def folding(self) -> Callable[[Interactions], Scorer]:
         weights = self.fitted["weights"]  # (I, I + m)

@@ -16,7 +16,7 @@ from model.dataset import Catalogue, Dataset
 from model.evaluation import validated
 from model.graph import degrees, pattern_of
 from model.ranking import InnerProduct
-from model.sparse import Pattern, inner_products, product
+from model.sparse import Pattern, inner_products
 from model.system import Fit, Row, Run, Selection, Snapshot
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Ials(ClosedForm):
 
     def solve(self, seed: int) -> dict[str, Tensor]:
         """The users for the present items, then the items for those users."""
-        pattern, o = pattern_of(self.catalogue.train), self.config.options
+        pattern, o = pattern_of(self.catalogue.train).with_cuts(), self.config.options
         per_user, per_item = degrees(self.catalogue.train)
         users = solved(pattern, self.fitted["users"], self.fitted["items"],
                        self._penalty(per_user, self.n_items), o.unobserved_weight)  # fmt: skip
@@ -152,11 +152,11 @@ def solved(
 
     def times(w: Tensor) -> Tensor:
         observed = inner_products(pattern, w, other)
-        spread = product(pattern.offsets, pattern.columns, observed, other)
+        spread = pattern.product(observed, other)
         return spread.addmm_(w, gram).addcmul_(w, penalty[:, None])
 
     w = start.clone()
-    residual = product(pattern.offsets, pattern.columns, ones, other) - times(w)
+    residual = pattern.product(ones, other) - times(w)
     direction, squares = residual.clone(), residual.square().sum(1)
     for _ in range(steps):
         image = times(direction)

@@ -125,6 +125,10 @@ class Lattice(EmbeddingSystem):
         ).sum(0)
         return weighed, row_sums.clamp(min=SMALLEST_ROW_SUM).rsqrt()[:, None]
 
+    @property
+    def repeatable(self) -> bool:
+        return True
+
     def fold_in(self, items: Tensor) -> Callable[[Interactions], Tensor]:
         """By propagation: the mean over layers of a new user's (D^-1 (A_ui + I))^k E, E_u = 0."""
         if not self.options.layers:

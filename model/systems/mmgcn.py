@@ -92,6 +92,10 @@ class Mmgcn(EmbeddingSystem):
 
         return users_of
 
+    @property
+    def repeatable(self) -> bool:
+        return True
+
     def item_terms(self) -> dict[str, Tensor]:
         if not len(self.networks):
             return super().item_terms()

@@ -69,6 +69,10 @@ class Vbpr(EmbeddingSystem):
         ones = self.gamma_users.new_ones(self.n_users, 1)
         return Embeddings(torch.cat([*users, ones], dim=1), torch.cat([*items, bias], dim=1))
 
+    @property
+    def repeatable(self) -> bool:
+        return True
+
     def item_terms(self) -> dict[str, Tensor]:
         factors, bias = self.gamma_items, self.bias[:, None]
         parts = [] if self.features is None else self.features.split(self._widths(), dim=1)
