@@ -64,8 +64,10 @@ class Vbpr(EmbeddingSystem):
         bias = self.bias[:, None]
         if self.features is not None:
             users.append(self.theta_users)
-            items.append(self.features @ self.content)
-            bias = bias + self.features @ self.content_bias
+            # In one product: that with a single column is cut among the threads along its sums.
+            made = self.features @ torch.cat([self.content, self.content_bias], dim=1)
+            items.append(made[:, :-1])
+            bias = bias + made[:, -1:]
         ones = self.gamma_users.new_ones(self.n_users, 1)
         return Embeddings(torch.cat([*users, ones], dim=1), torch.cat([*items, bias], dim=1))
 
