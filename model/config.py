@@ -177,6 +177,7 @@ class SystemOptions:
             one then.
         unread: under this value of one of its own parameters, those others are not read.
         composed: whether it is made of systems, each of which is fitted in epochs of its own.
+        undivided: why several processes cannot fit it together (`model.ranks`); empty if they can.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
@@ -185,6 +186,7 @@ class SystemOptions:
     without_content: ClassVar[str | None] = None
     unread: ClassVar[Unread] = ()
     composed: ClassVar[bool] = False
+    undivided: ClassVar[str] = "it is not fitted by gradients"
 
     def own_read(self) -> set[str]:
         """Its own parameters that it reads, under their values."""

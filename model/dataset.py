@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from model.interactions import Interactions
+from model.ranks import Ranks, bounds_of
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,15 @@ class Dataset:
             Interactions.of(nothing, nothing, train.n_users, train.n_items),
             self.test,
         )
+
+    def of_rank(self, ranks: Ranks) -> Dataset:
+        """What one of several processes has: some users' interactions, every item's content."""
+        if ranks.size == 1:
+            return self
+        train = self.catalogue.train
+        bounds = bounds_of(train.offsets, ranks.size)
+        own = [part.of_rank(ranks, bounds) for part in (train, self.validation, self.test)]
+        return Dataset(Catalogue(own[0], self.catalogue.modalities), *own[1:])
 
     def to(self, device: torch.device) -> Dataset:
         """The interactions on `device`; content stays where it is, systems bring theirs along."""

@@ -24,6 +24,7 @@ from model.system import Fit, Run, System, Unsupported
 
 if TYPE_CHECKING:
     from model.ranking import Scorer
+    from model.ranks import Share
 
 
 COLLABORATION = "collaboration"
@@ -66,6 +67,7 @@ class EmbeddingSystem(nn.Module, System):
     """
 
     constant_users: ClassVar[int] = 0  # the last of a user's numbers that are 1 for everybody
+    user_tables: ClassVar[tuple[str, ...]] = ("user_embedding",)  # parameters with a row a user
 
     def __init__(self, catalogue: Catalogue, config: Config[Any]) -> None:
         nn.Module.__init__(self)
@@ -76,7 +78,7 @@ class EmbeddingSystem(nn.Module, System):
         self.added: dict[str, Tensor] = {}  # terms (m, D) of items that came after fitting
         self.cold: tuple[Tensor, list[Modality]] | None = None  # items that count as such, content
         if self.means and config.train.cold_items == "new":
-            rows = (torch.bincount(catalogue.train.items, minlength=self.n_items) == 0).nonzero()
+            rows = (catalogue.train.item_degrees() == 0).nonzero()
             content = [m.of(rows[:, 0]) for m in catalogue.modalities]
             self.cold = rows[:, 0], completed(content, self.means, config.train.missing)
 
@@ -206,6 +208,15 @@ class EmbeddingSystem(nn.Module, System):
     def state(self) -> dict[str, Tensor]:
         return {name: p.detach() for name, p in self.trained().items()}
 
+    def whole_state(self, share: Share) -> dict[str, Tensor] | None:
+        whole: dict[str, Tensor] = {}
+        for name, tensor in self.state().items():
+            divided = name in self.user_tables
+            rows = share.ranks.gathered(tensor, share.counts) if divided else tensor
+            if rows is not None:
+                whole[name] = rows
+        return None if share.ranks.rank else whole
+
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
         trained = self.trained()
@@ -218,13 +229,33 @@ class EmbeddingSystem(nn.Module, System):
         return {name: t for name, t in self.state_dict().items() if name not in trained}
 
 
+Draw = Callable[[Tensor], Tensor]
+"""What fills a table in place."""
+
+
 def xavier_table(*shape: int) -> nn.Parameter:
     """A table drawn Xavier-uniform."""
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(*shape)))
 
 
-def split_table(table: Tensor, n_users: int) -> tuple[nn.Parameter, nn.Parameter]:
-    """Users (U, d) and items (I, d) of what was drawn as one table (U + I, d)."""
-    return nn.Parameter(table[:n_users].detach().clone()), nn.Parameter(
-        table[n_users:].detach().clone()
-    )
+def user_table(
+    train: Interactions, dimension: int, draw: Draw = nn.init.xavier_uniform_
+) -> nn.Parameter:
+    """(U, d): drawn for every process's users, of which each keeps its own."""
+    share = train.share
+    table = draw(torch.empty(share.n_users, dimension))
+    return nn.Parameter(_own(table, train))
+
+
+def node_tables(
+    train: Interactions, dimension: int, draw: Draw = nn.init.xavier_uniform_
+) -> tuple[nn.Parameter, nn.Parameter]:
+    """Users (U, d) and items (I, d), drawn as one table; as `user_table`."""
+    n_users = train.share.n_users
+    table = draw(torch.empty(n_users + train.n_items, dimension))
+    return nn.Parameter(_own(table, train)), nn.Parameter(table[n_users:].clone())
+
+
+def _own(table: Tensor, train: Interactions) -> Tensor:
+    first = train.share.first_user
+    return table[first : first + train.n_users].clone()

@@ -12,6 +12,7 @@ from model import reductions
 from model.interactions import Interactions
 from model.metrics import KS, METRICS, SELECTION, Exposure, Measure, Ranking, cutoffs
 from model.ranking import CELLS, NOBODY, Scorer, rank
+from model.ranks import Share
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def evaluate(
         seen: interactions that may not be recommended again.
         relevant: interactions to be found.
         popularity: (I,) int64, training interactions an item; None leaves out what is measured
-            over all lists.
+            over all lists (of all processes).
         ks: the cut-offs; None takes all that the catalogue allows (`cutoffs`).
         cells: the most scores held at a time, `CELLS` if None; memory never holds U x I.
     """
@@ -85,14 +86,42 @@ def evaluate(
             judged,
             whole,
             {measure: torch.cat([part[measure] for part in parts]) for measure in parts[0]},
-            {} if popularity is None else _overall(whole, popularity, relevant.n_users, ks),
+            {} if popularity is None else _overall(whole, popularity, relevant.share, ks),
         )
 
 
+def gathered(found: Evaluation, share: Share) -> Evaluation | None:
+    """That of all processes' users, on the first process; None on the others.
+
+    Args:
+        share: of the users that this process judged.
+    """
+    ranks = share.ranks
+    if ranks.size == 1:
+        return found
+    counts = torch.zeros(ranks.size, dtype=torch.int64, device=found.judged.device)
+    counts[ranks.rank] = len(found.judged)
+    n = ranks.sum(counts).tolist()
+    judged = ranks.gathered(found.judged + share.first_user, n)
+    lists = ranks.gathered(found.lists, n)
+    users = {measure: ranks.gathered(values, n) for measure, values in found.users.items()}
+    if judged is None or lists is None:
+        return None
+    return Evaluation(
+        judged, lists, {m: v for m, v in users.items() if v is not None}, found.overall
+    )
+
+
 def epoch_metrics(scorer: Scorer, seen: Interactions, relevant: Interactions) -> dict[str, Tensor]:
-    """The metrics of an epoch, at the cut-off of `SELECTION`; scalars."""
+    """The metrics of an epoch, at the cut-off of `SELECTION`, of all processes' users; scalars."""
     found = evaluate(scorer, seen=seen, relevant=relevant, ks=(SELECTION.k,))
-    return {str(measure): value for measure, value in found.scalars().items()}
+    ranks = relevant.share.ranks
+    if ranks.size == 1:
+        return {str(measure): value for measure, value in found.scalars().items()}
+    totals = [reductions.total(values) for values in found.users.values()]
+    count = totals[0].new_tensor(len(found.judged))
+    *sums, n = ranks.sum(torch.stack([*totals, count]))
+    return {str(measure): sum_ / n for measure, sum_ in zip(found.users, sums, strict=True)}
 
 
 def validated(scorer: Scorer, seen: Interactions, relevant: Interactions) -> dict[str, float]:
@@ -101,14 +130,14 @@ def validated(scorer: Scorer, seen: Interactions, relevant: Interactions) -> dic
 
 
 def _overall(
-    lists: Tensor, popularity: Tensor, n_users: int, ks: Sequence[int]
+    lists: Tensor, popularity: Tensor, share: Share, ks: Sequence[int]
 ) -> dict[Measure, Tensor]:
     """What is measured over all lists together."""
     found = {}
     for k in ks:
         shown = lists[:, :k]
         counts = torch.bincount(shown[shown != NOBODY], minlength=len(popularity))
-        exposure = Exposure(counts, popularity, n_users)
+        exposure = Exposure(share.ranks.sum(counts), popularity, share.n_users)
         for metric in METRICS.values():
             if not metric.accuracy:
                 found[Measure(metric.name, k)] = metric.function(exposure)

@@ -12,7 +12,7 @@ from model import memory
 from model.config import Config, flatten
 from model.controls import controlled
 from model.dataset import Catalogue, Dataset
-from model.evaluation import Evaluation, evaluate
+from model.evaluation import Evaluation, evaluate, gathered
 from model.system import Fit, FitError, Run, System
 from model.systems import module_of
 
@@ -85,13 +85,18 @@ def evaluate_splits(dataset: Dataset, scorer: Scorer) -> dict[str, Evaluation]:
     items, test without those and the validation items.
 
     Args:
-        dataset: on the scorer's device.
+        dataset: on the scorer's device; of several processes, what this one has.
+
+    Returns:
+        Of all processes' users; nothing on any but the first process.
     """
     train, validation = dataset.catalogue.train, dataset.validation
     splits = {"validation": (train, validation), "test": (train | validation, dataset.test)}
-    popularity = torch.bincount(train.items, minlength=train.n_items)
-    return {
+    popularity = train.item_degrees()
+    found = {
         name: evaluate(scorer, seen=seen, relevant=relevant, popularity=popularity)
         for name, (seen, relevant) in splits.items()
-        if len(relevant)
+        if relevant.share.total
     }
+    whole = {name: gathered(judged, train.share) for name, judged in found.items()}
+    return {name: judged for name, judged in whole.items() if judged is not None}

@@ -54,6 +54,7 @@ class Fitter:
             seen_only=self.settings.cold_items == "new",
         )
         self.device = device = train.items.device
+        self.ranks = train.share.ranks
         self.generator = torch.Generator(device).manual_seed(run.seed)
         # Dropout draws from the global generator.
         torch.manual_seed(run.seed)
@@ -61,23 +62,20 @@ class Fitter:
         self.parameters = system.trained()
         self.optimizer = Adam(self.parameters.values())
         self.replayed: Replayed | None = None
-        if can_replay(device) and system.repeatable:
+        if can_replay(device) and system.repeatable and self.ranks.size == 1:
             self.optimizer.keep()
             self.replayed = Replayed(self._take, self.generator)
-        self.selection = Selection(config, self.settings.epochs, len(validation), run.chosen)
+        self.n_validation = validation.share.total
+        self.selection = Selection(config, self.settings.epochs, self.n_validation, run.chosen)
         self.best: dict[str, Tensor] = {}
         # One fixed draw, so that validation losses of different epochs compare.
-        negatives = BatchSampler(train | validation, 1, self.settings.negatives,
-                                 reject_positives=True).sampler(
-            validation.users[:, None].expand(-1, self.settings.negatives),
-            torch.Generator(device).manual_seed(run.seed),
-        )  # fmt: skip
-        self.validation_batch = Batch.of(
-            validation.users,
-            torch.cat([validation.items[:, None], negatives], dim=1),
-            (train.n_users, train.n_items),
-        )
-
+        self.validation_batch = BatchSampler(
+            validation,
+            max(1, self.n_validation),
+            self.settings.negatives,
+            positives=train | validation,
+            reject_positives=True,
+        ).whole(torch.Generator(device).manual_seed(run.seed))
         if run.resumed is not None:
             self.restore(run.resumed)
 
@@ -93,9 +91,9 @@ class Fitter:
         self.replayed = None  # and the memory that it holds
         if self.best:
             self.system.load(self.best)
-        if not len(self.validation):
+        if not self.n_validation:
             lengths = _lengths(*self.system.embeddings())  # nobody has looked at them yet
-            _require_finite(selection.best_epoch, numbers(_sums(lengths)))
+            _require_finite(selection.best_epoch, numbers(self._sums(lengths)))
         return Fit(selection.history, selection.best_epoch, selection.limited, selection.chosen)
 
     def snapshot(self) -> Snapshot:
@@ -128,12 +126,12 @@ class Fitter:
         # No number is read before the last one is there, so that the host waits for a card once.
         measured = {"train_loss": self._pass(epoch)}
         checked = {"training loss": measured["train_loss"], **self.parameters}
-        if len(self.validation):
+        if self.n_validation:
             users, items = self.system.embeddings()
             measured |= self._validate(users, items)
             checked |= _lengths(users, items)
             checked["validation loss"] = measured["validation_loss"]
-        sums = _sums(checked)
+        sums = self._sums(checked)
         found = numbers(measured | sums)
         _require_finite(epoch, {name: found[name] for name in sums})
         row: Row = {"epoch": epoch} | {name: found[name] for name in measured}
@@ -142,7 +140,7 @@ class Fitter:
             self.best = {n: p.detach().clone() for n, p in self.parameters.items()}
 
     def _pass(self, epoch: int) -> Tensor:
-        """Once over the training edges; the mean ranking loss per edge."""
+        """Once over the training edges; the mean ranking loss per edge, of all processes."""
         self.system.train()
         self.system.begin_epoch()
         self.optimizer.learning_rate = self.system.learning_rate(epoch)
@@ -150,12 +148,12 @@ class Fitter:
         take = self.replayed or self._take
         for edges in self.batches.shuffled(self.generator):
             take(edges)
-        return self.total / len(self.train)
+        return self.ranks.sum(self.total) / self.train.share.total
 
     def _take(self, edges: Tensor) -> None:
         """A step on the batch of these edges."""
         batch = self.batches.batch(edges, self.generator)
-        self.total += self.step(batch).double() * len(batch)
+        self.total += self.step(batch).double() * batch.size
 
     def step(self, batch: Batch) -> Tensor:
         """One training step; its ranking loss, detached."""
@@ -179,13 +177,21 @@ class Fitter:
             users, items = F.normalize(users), F.normalize(items)
         scores = inner_products(batch.pattern, users, items).view(batch.items.shape)
         if self.system.by_cosine:
-            return sampled_softmax(scores, self.settings.temperature)
-        return bpr(scores)
+            return sampled_softmax(scores, self.settings.temperature, batch.size)
+        return bpr(scores, batch.size)
+
+    def _sums(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """One pass, and float64 cannot overflow: a sum is finite if all its terms are.
+
+        What one process finds, all of them know.
+        """
+        sums = [value.detach().sum(dtype=torch.float64) for value in values.values()]
+        return dict(zip(values, self.ranks.sum(torch.stack(sums)), strict=True))
 
     @torch.no_grad()
     def _validate(self, users: Tensor, items: Tensor) -> dict[str, Tensor]:
-        """Validation loss and metrics of embeddings (U, D) and (I, D)."""
-        loss = self._ranking_loss(users, items, self.validation_batch)
+        """Validation loss and metrics of embeddings (U, D) and (I, D), for all processes."""
+        loss = self.ranks.sum(self._ranking_loss(users, items, self.validation_batch))
         scorer = InnerProduct(users, items)
         return {"validation_loss": loss} | epoch_metrics(scorer, self.train, self.validation)
 
@@ -193,11 +199,6 @@ class Fitter:
 def _lengths(users: Tensor, items: Tensor) -> dict[str, Tensor]:
     """A length has a square: where both sides' are finite, so is every score."""
     return {"user embeddings": users.norm(dim=1), "item embeddings": items.norm(dim=1)}
-
-
-def _sums(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """One pass, and float64 cannot overflow: a sum is finite if all its terms are."""
-    return {name: value.detach().sum(dtype=torch.float64) for name, value in values.items()}
 
 
 def _require_finite(epoch: int, sums: Mapping[str, float]) -> None:

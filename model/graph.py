@@ -1,6 +1,5 @@
 """The user-item graph as users x items matrices, built once from the training edges."""
 
-import torch
 from torch import Tensor
 
 from model.interactions import Interactions
@@ -34,10 +33,10 @@ def mean_graphs(train: Interactions) -> tuple[SparseMatrix, SparseMatrix]:
 
 def pattern_of(train: Interactions) -> Pattern:
     """Where R has its ones."""
-    return Pattern.of(train.users, train.items, (train.n_users, train.n_items))
+    shape = train.n_users, train.n_items
+    return Pattern.of(train.users, train.items, shape, train.share.ranks)
 
 
 def degrees(train: Interactions) -> tuple[Tensor, Tensor]:
     """(U,) and (I,) float64."""
-    item_degrees = torch.bincount(train.items, minlength=train.n_items)
-    return train.degrees().double(), item_degrees.double()
+    return train.degrees().double(), train.item_degrees().double()

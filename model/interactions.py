@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from model.ranks import ALONE, Ranks, Share
 
 
 @dataclass(frozen=True)
@@ -17,12 +20,14 @@ class Interactions:
         offsets: (U + 1,) int64; user u's items are items[offsets[u]:offsets[u + 1]].
         users, items: (E,) int64.
         n_items: the size of the catalogue.
+        divided: None, or of which users among all of them these are (`of_rank`).
     """
 
     offsets: Tensor
     users: Tensor
     items: Tensor
     n_items: int
+    divided: Share | None = None
 
     @classmethod
     def of(cls, users: Tensor, items: Tensor, n_users: int, n_items: int) -> Interactions:
@@ -35,9 +40,33 @@ class Interactions:
 
     def to(self, device: torch.device) -> Interactions:
         """The same on `device`."""
-        return Interactions(
-            self.offsets.to(device), self.users.to(device), self.items.to(device), self.n_items
+        return replace(
+            self,
+            offsets=self.offsets.to(device),
+            users=self.users.to(device),
+            items=self.items.to(device),
         )
+
+    def of_rank(self, ranks: Ranks, bounds: Sequence[int]) -> Interactions:
+        """Those of one process's users, numbered from 0.
+
+        Args:
+            bounds: process r has the users bounds[r]..bounds[r + 1] - 1.
+        """
+        first, last = bounds[ranks.rank], bounds[ranks.rank + 1]
+        low, high = int(self.offsets[first]), int(self.offsets[last])
+        return Interactions(
+            self.offsets[first : last + 1] - low,
+            self.users[low:high] - first,
+            self.items[low:high].clone(),
+            self.n_items,
+            Share(ranks, tuple(bounds), low, len(self)),
+        )
+
+    @property
+    def share(self) -> Share:
+        """Which of all interactions these are: all of them, if they are not divided."""
+        return self.divided or Share(ALONE, (0, self.n_users), 0, len(self))
 
     @property
     def n_users(self) -> int:
@@ -50,6 +79,10 @@ class Interactions:
     def degrees(self) -> Tensor:
         """(U,) int64, interactions per user."""
         return self.offsets.diff()
+
+    def item_degrees(self) -> Tensor:
+        """(I,) int64, interactions per item, of all processes' users."""
+        return self.share.ranks.sum(torch.bincount(self.items, minlength=self.n_items))
 
     @cached_property
     def active(self) -> Tensor:

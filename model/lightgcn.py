@@ -8,7 +8,7 @@ from torch import Tensor
 
 from model.config import Config
 from model.dataset import Catalogue
-from model.embedding import Embeddings, EmbeddingSystem, split_table, xavier_table
+from model.embedding import Embeddings, EmbeddingSystem, node_tables
 from model.folding import folded_users
 from model.graph import normalized_graph
 from model.interactions import Interactions
@@ -34,8 +34,7 @@ class LightGCN(EmbeddingSystem):
         if len(self.layer_weights) > 1:
             self.graph = normalized_graph(catalogue.train, train.user_exponent, train.item_exponent)
         # One draw over both, as PyG's LightGCN.
-        table = xavier_table(self.n_users + self.n_items, train.dimension)
-        self.user_embedding, self.item_embedding = split_table(table, self.n_users)
+        self.user_embedding, self.item_embedding = node_tables(catalogue.train, train.dimension)
 
     def forward(self) -> Embeddings:
         """Users (U, d) and items (I, d); the score of (u, i) is their inner product (eq. 8)."""
@@ -122,7 +121,7 @@ class LightGCN(EmbeddingSystem):
 
     def penalty(self, batch: Batch) -> Sequence[SquaredNorm]:
         """lambda ||E^(0)[unique nodes]||^2 / B (eq. 9, as PyG's LightGCN takes it)."""
-        strength = self.config.train.regularization / len(batch)
+        strength = self.config.train.regularization / batch.size
         tables = (self.user_embedding, self.item_embedding)
         return [
             SquaredNorm(table, touched, strength)

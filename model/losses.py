@@ -7,23 +7,27 @@ from torch.nn import functional as F
 from model import reductions
 
 
-def bpr(scores: Tensor) -> Tensor:
+def bpr(scores: Tensor, size: int | None = None) -> Tensor:
     """-mean ln sigma(s_ui - s_uj) (eq. 9).
 
     Args:
-        scores: (B, 1 + n), the positive's first, then n negatives'; n = 1 in the paper.
+        scores: (b, 1 + n), the positive's first, then n negatives'; n = 1 in the paper.
+        size: B, of which these b are some, if not all: what they add to the mean over B.
     """
-    return reductions.mean(F.softplus(scores[:, 1:] - scores[:, :1]))
+    negatives = scores.shape[1] - 1
+    count = None if size is None else size * negatives
+    return reductions.mean(F.softplus(scores[:, 1:] - scores[:, :1]), count)
 
 
-def sampled_softmax(cosines: Tensor, temperature: float) -> Tensor:
+def sampled_softmax(cosines: Tensor, temperature: float, size: int | None = None) -> Tensor:
     """-mean ln softmax(cos / tau) of the positive among the sampled (Wu et al., 2024, eq. 5).
 
     Args:
-        cosines: (B, 1 + n), the positive's first, then n negatives'.
+        cosines: (b, 1 + n), the positive's first, then n negatives'.
         temperature: tau > 0.
+        size: as in `bpr`.
     """
-    return -reductions.mean(F.log_softmax(cosines / temperature, dim=1)[:, 0])
+    return -reductions.mean(F.log_softmax(cosines / temperature, dim=1)[:, 0], size)
 
 
 def info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:

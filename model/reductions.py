@@ -23,9 +23,13 @@ def total(values: Tensor) -> Tensor:
     return flat.sum()
 
 
-def mean(values: Tensor) -> Tensor:
-    """The mean of all values, a scalar; differentiable."""
-    return total(values) / values.numel()
+def mean(values: Tensor, count: int | None = None) -> Tensor:
+    """The mean of all values, a scalar; differentiable.
+
+    Args:
+        count: of how many values these are some, if not all: what they add to the mean.
+    """
+    return total(values) / (values.numel() if count is None else count)
 
 
 def numbers(values: Mapping[K, Tensor]) -> dict[K, float]:

@@ -4,42 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from model.interactions import Interactions
+from model.ranks import ALONE, Ranks, shared
 from model.sorting import stable_order
 from model.sparse import Pattern
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B training edges and their negatives.
+    """B training edges and their negatives; where users are divided, those of one process.
 
     Attributes:
-        users: (B,) int64, non-decreasing.
-        items: (B, 1 + n) int64, the positive first, then n negatives.
-        pattern: the B (1 + n) pairs as a (U, I) sparse pattern, in the order of `items`.
+        users: (b,) int64, non-decreasing; b is B, if users are not divided.
+        items: (b, 1 + n) int64, the positive first, then n negatives.
+        pattern: the b (1 + n) pairs as a (U, I) sparse pattern, in the order of `items`.
+        size: B, of all processes.
     """
 
     users: Tensor
     items: Tensor
     pattern: Pattern
+    size: int
 
     @classmethod
-    def of(cls, users: Tensor, items: Tensor, shape: tuple[int, int]) -> Batch:
-        """From `users` (B,), non-decreasing, and `items` (B, 1 + n)."""
+    def of(
+        cls,
+        users: Tensor,
+        items: Tensor,
+        shape: tuple[int, int],
+        ranks: Ranks = ALONE,
+        size: int | None = None,
+    ) -> Batch:
+        """From `users` (b,), non-decreasing, and `items` (b, 1 + n); `size` is b if not given."""
         rows = users.repeat_interleave(items.shape[1])
-        return cls(users, items, Pattern.of(rows, items.flatten(), shape))
+        pattern = Pattern.of(rows, items.flatten(), shape, ranks)
+        return cls(users, items, pattern, len(users) if size is None else size)
 
     def __len__(self) -> int:
         return len(self.users)
 
-    @property
+    @cached_property
     def touched(self) -> tuple[Tensor, Tensor]:
-        """(U,) and (I,) bool, the nodes that the batch names."""
-        return self.pattern.offsets.diff() > 0, self.pattern.transposed_offsets.diff() > 0
+        """(U,) and (I,) bool, the nodes that the batch names; items for all processes."""
+        named = self.pattern.transposed_ranks.sum(self.pattern.transposed_offsets.diff())
+        return self.pattern.offsets.diff() > 0, named > 0
+
+    def shared(self, table: Tensor) -> Tensor:
+        """A table of items on its way into a term over the batch's pairs."""
+        return shared(table, self.pattern.transposed_ranks)
+
+
+def uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Float64 from 0 to 1, on the generator's device."""
+    return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64)
 
 
 class NegativeSampler:
@@ -64,7 +86,8 @@ class NegativeSampler:
     ) -> None:
         self.drawn: Tensor | None = None  # (n,) the items, where these are not all
         if seen_only:
-            self.drawn, places = interactions.items.unique(return_inverse=True)
+            self.drawn = interactions.item_degrees().nonzero()[:, 0]
+            places = torch.searchsorted(self.drawn, interactions.items)
             interactions = replace(interactions, items=places, n_items=len(self.drawn))
         self.n_items = interactions.n_items
         self.reject_positives = reject_positives
@@ -76,12 +99,14 @@ class NegativeSampler:
 
     def __call__(self, users: Tensor, generator: torch.Generator) -> Tensor:
         """Users of any shape → int64 items of that shape, one negative each."""
-        places = self._places(users, generator)
+        return self.at(users, uniform(users.shape, generator))
+
+    def at(self, users: Tensor, uniform: Tensor) -> Tensor:
+        """The items at places from 0 to 1, float64, among those that may be drawn."""
+        places = self._places(users, uniform)
         return places if self.drawn is None else self.drawn[places]
 
-    def _places(self, users: Tensor, generator: torch.Generator) -> Tensor:
-        uniform = torch.rand(users.shape, generator=generator, device=users.device,
-                             dtype=torch.float64)  # fmt: skip
+    def _places(self, users: Tensor, uniform: Tensor) -> Tensor:
         if not self.reject_positives:
             return (uniform * self.n_items).long()
         free = self.free[users]
@@ -92,7 +117,15 @@ class NegativeSampler:
 
 
 class BatchSampler:
-    """Cuts the training edges, in a new random order every epoch, into batches."""
+    """Cuts the training edges, in a new random order every epoch, into batches.
+
+    Args:
+        train: the edges.
+        batch_size: B.
+        negatives: of an edge.
+        positives: what no negative may be, if that is not `train`.
+        reject_positives, seen_only: as in `NegativeSampler`.
+    """
 
     def __init__(
         self,
@@ -100,28 +133,47 @@ class BatchSampler:
         batch_size: int,
         negatives: int,
         *,
+        positives: Interactions | None = None,
         reject_positives: bool,
         seen_only: bool = False,
     ) -> None:
         self.train, self.batch_size, self.negatives = train, batch_size, negatives
         self.sampler = NegativeSampler(
-            train, reject_positives=reject_positives, seen_only=seen_only
+            train if positives is None else positives,
+            reject_positives=reject_positives,
+            seen_only=seen_only,
         )
 
     def shuffled(self, generator: torch.Generator) -> Sequence[Tensor]:
-        """Every edge once, (B,) int64 a batch; the last may be smaller."""
-        train = self.train
-        order = torch.randperm(len(train), generator=generator, device=train.items.device)
-        return order.split(self.batch_size)
+        """Every process's every edge once, (B,) int64 a batch; the last may be smaller."""
+        total, device = self.train.share.total, self.train.items.device
+        return torch.randperm(total, generator=generator, device=device).split(self.batch_size)
 
     def batch(self, edges: Tensor, generator: torch.Generator) -> Batch:
         """Of edges (B,), with negatives."""
-        train = self.train
-        edges = edges[stable_order(edges, len(train))]  # edges are sorted by user
+        total = self.train.share.total
+        return self.of_edges(edges[stable_order(edges, total)], generator)  # sorted by user
+
+    def whole(self, generator: torch.Generator) -> Batch:
+        """All edges as one batch."""
+        edges = torch.arange(self.train.share.total, device=self.train.items.device)
+        return self.of_edges(edges, generator)
+
+    def of_edges(self, edges: Tensor, generator: torch.Generator) -> Batch:
+        """Of edges (B,), sorted: a process draws for all of them, and keeps its own."""
+        train, share = self.train, self.train.share
+        places = uniform((len(edges), self.negatives), generator)
+        size = len(edges)
+        if share.ranks.size > 1:
+            own = torch.searchsorted(
+                edges, edges.new_tensor([share.first, share.first + len(train)])
+            )
+            low, high = own.tolist()
+            edges, places = edges[low:high] - share.first, places[low:high]
         users = train.users[edges]
-        negatives = self.sampler(users[:, None].expand(-1, self.negatives), generator)
+        negatives = self.sampler.at(users[:, None].expand(-1, self.negatives), places)
         items = torch.cat([train.items[edges][:, None], negatives], dim=1)
-        return Batch.of(users, items, (train.n_users, train.n_items))
+        return Batch.of(users, items, (train.n_users, train.n_items), share.ranks, size)
 
     def epoch(self, generator: torch.Generator) -> Iterator[Batch]:
         """The batches of one epoch."""

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model.ranks import ALONE, Ranks
 from model.sorting import stable_order, starts
 
 log = logging.getLogger("sparse")
@@ -55,6 +56,8 @@ class Pattern:
         order: (E,) int64; the transpose's entries are this one's in that order.
         cut, transposed_cut: None, or the rows cut into pieces (`cut`), for a card; that changes the
             order of a sum alone.
+        ranks, transposed_ranks: the processes among which the columns (of the transpose: the rows)
+            are divided: each has a term of every product, which is summed over them.
     """
 
     offsets: Tensor
@@ -65,13 +68,27 @@ class Pattern:
     order: Tensor
     cut: Cut | None = None
     transposed_cut: Cut | None = None
+    ranks: Ranks = ALONE
+    transposed_ranks: Ranks = ALONE
 
     @classmethod
-    def of(cls, rows: Tensor, columns: Tensor, shape: tuple[int, int]) -> Pattern:
-        """From entries sorted by row; a position may occur several times."""
+    def of(
+        cls, rows: Tensor, columns: Tensor, shape: tuple[int, int], row_ranks: Ranks = ALONE
+    ) -> Pattern:
+        """From entries sorted by row; a position may occur several times.
+
+        Args:
+            row_ranks: the processes among which the rows are divided; these are this one's.
+        """
         order = stable_order(columns, shape[1])
         return cls(
-            starts(rows, shape[0]), columns, rows, starts(columns, shape[1]), rows[order], order
+            starts(rows, shape[0]),
+            columns,
+            rows,
+            starts(columns, shape[1]),
+            rows[order],
+            order,
+            transposed_ranks=row_ranks,
         )
 
     @property
@@ -88,6 +105,8 @@ class Pattern:
             inverse,
             self.transposed_cut,
             self.cut,
+            self.transposed_ranks,
+            self.ranks,
         )
 
     def with_cuts(self) -> Pattern:
@@ -96,13 +115,14 @@ class Pattern:
 
     def product(self, values: Tensor, dense: Tensor) -> Tensor:
         """The matrix of `values` times `dense`, as `product` has it."""
-        return product(self.offsets, self.columns, values, dense, self.cut)
+        return self.ranks.sum(product(self.offsets, self.columns, values, dense, self.cut))
 
     def transposed_product(self, values: Tensor, dense: Tensor) -> Tensor:
         """The transpose, whose entries `values` are in its order, times `dense`."""
-        return product(
+        made = product(
             self.transposed_offsets, self.transposed_columns, values, dense, self.transposed_cut
         )
+        return self.transposed_ranks.sum(made)
 
 
 def cut(offsets: Tensor, size: int = PIECE) -> Cut | None:
@@ -227,6 +247,7 @@ class SparseMatrix(nn.Module):
         self.transposed_values: Tensor
         self.register_buffer("values", values, persistent=False)
         self.register_buffer("transposed_values", values[pattern.order], persistent=False)
+        self.ranks, self.transposed_ranks = pattern.ranks, pattern.transposed_ranks
         whole = pattern.with_cuts()
         cuts = whole.cut, whole.transposed_cut
         self.cuts = [pieces is not None for pieces in cuts]
@@ -237,11 +258,18 @@ class SparseMatrix(nn.Module):
     @property
     def pattern(self) -> Pattern:
         """Its pattern, on the device where the matrix is."""
-        cuts = [
+        pieces, transposed_pieces = (
             (getattr(self, f"cut_{which}_0"), getattr(self, f"cut_{which}_1")) if has else None
             for which, has in enumerate(self.cuts)
-        ]
-        return Pattern(*(getattr(self, name) for name in PATTERN_FIELDS), *cuts)
+        )
+        made = Pattern(*(getattr(self, name) for name in PATTERN_FIELDS))
+        return replace(
+            made,
+            cut=pieces,
+            transposed_cut=transposed_pieces,
+            ranks=self.ranks,
+            transposed_ranks=self.transposed_ranks,
+        )
 
     def forward(self, dense: Tensor) -> Tensor:
         """(m, d) → (n, d), differentiable."""

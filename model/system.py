@@ -16,6 +16,7 @@ from model.interactions import Interactions
 
 if TYPE_CHECKING:
     from model.ranking import Scorer
+    from model.ranks import Share
 
 Row = dict[str, float]
 """One epoch in numbers: epoch, losses, validation metrics, diagnostics; what there is of them."""
@@ -131,6 +132,14 @@ class System(ABC):
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
         """What fitting made: a system built as this one was, given it by `load`, scores alike."""
+
+    def whole_state(self, share: Share) -> dict[str, Tensor] | None:
+        """`state` of what several processes fitted together, on the first; None on the others.
+
+        Args:
+            share: which users are this process's.
+        """
+        return self.state()
 
     @abstractmethod
     def load(self, state: Mapping[str, Tensor]) -> None:

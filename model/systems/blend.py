@@ -227,7 +227,7 @@ class Blend(System):
 
     def _popular(self) -> Tensor:
         """(I + m,) float64, how many users have an item."""
-        counts = torch.bincount(self.catalogue.train.items, minlength=self.n_items)
+        counts = self.catalogue.train.item_degrees()
         return F.pad(counts.double(), (0, self.added))
 
     def with_items(self, content: Sequence[Modality]) -> Self:

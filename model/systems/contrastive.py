@@ -22,6 +22,7 @@ class Options(SystemOptions):
         "train.temperature",
         "train.user_exponent",
     }
+    undivided = ""
     content = True
 
     temperature: Annotated[float, Positive] = 0.2

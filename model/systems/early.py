@@ -23,6 +23,7 @@ class Options(SystemOptions):
     """What the paper leaves open: `contrast` weighs the symmetric NCE."""
 
     reads = LIGHTGCN | PROJECTED | {"aggregate"}
+    undivided = ""
     content = True
     fuses = True
     without_content = "none"

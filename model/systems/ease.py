@@ -130,7 +130,7 @@ class Ease(ClosedForm):
     def _values(self, histories: Interactions) -> Tensor:
         """(e,) the entries of X; items keep the degrees that they have in training."""
         o, train = self.config.options, self.catalogue.train
-        item_degrees = torch.bincount(train.items, minlength=self.n_items).clamp(min=1).double()
+        item_degrees = train.item_degrees().clamp(min=1).double()
         to_users = histories.degrees().double()[histories.users] ** -o.user_exponent
         return (to_users * item_degrees[histories.items] ** -o.item_exponent).float()
 

@@ -16,6 +16,7 @@ class Options(SystemOptions):
     """It reads nothing alone."""
 
     reads = LATE_FUSION - {"aggregate"}
+    undivided = ""
     content = True
     fuses = True
     without_content = "none"

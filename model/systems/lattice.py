@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from model.config import FITTING, LAYERS, Config, OneOf, Positive, Range, SystemOptions
 from model.dataset import Catalogue, Modality
-from model.embedding import COLLABORATION, Embeddings, EmbeddingSystem, xavier_table
+from model.embedding import COLLABORATION, Embeddings, EmbeddingSystem, user_table, xavier_table
 from model.graph import degrees, pattern_of
 from model.interactions import Interactions
 from model.item_graph import SMALLEST_ROW_SUM, ItemGraph
@@ -27,6 +27,7 @@ class Options(SystemOptions):
     """The official code's defaults; the learned graph follows every step (`rebuild`)."""
 
     reads = FITTING | {"train.missing"}
+    undivided = ""
     content = True
 
     learning_rate: Annotated[float, Positive] = 0.0005
@@ -58,7 +59,7 @@ class Lattice(EmbeddingSystem):
     def __init__(self, catalogue: Catalogue, config: Config[Options]) -> None:
         super().__init__(catalogue, config)
         self.options = config.options
-        self.user_embedding = xavier_table(self.n_users, config.train.dimension)
+        self.user_embedding = user_table(catalogue.train, config.train.dimension)
         self.item_embedding = xavier_table(self.n_items, config.train.dimension)
         user_degrees, item_degrees = degrees(catalogue.train)
         pattern = pattern_of(catalogue.train)
@@ -215,10 +216,12 @@ class Lattice(EmbeddingSystem):
 
     def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
         """strength/2 (||u||^2 + ||p||^2 + ||n||^2) of the final embeddings, a mean over triples."""
-        item_squares = F.embedding(batch.items, embeddings.items).square().sum((0, 2))  # (1 + n,)
+        item_squares = (
+            F.embedding(batch.items, batch.shared(embeddings.items)).square().sum((0, 2))
+        )  # (1 + n,)
         squares = F.embedding(batch.users, embeddings.users).square().sum()
         squares = squares + item_squares[0] + item_squares[1:].mean()
-        return self.options.regularization * squares / (2 * len(batch))
+        return self.options.regularization * squares / (2 * batch.size)
 
     def begin_epoch(self) -> None:
         if self.options.rebuild == "epoch":

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from model.config import FITTING, Config, Positive, Range, SystemOptions
 from model.dataset import Catalogue, Modality
-from model.embedding import Embeddings, EmbeddingSystem, split_table
+from model.embedding import Embeddings, EmbeddingSystem, node_tables
 from model.graph import mean_graphs
 from model.interactions import Interactions
 from model.projection import counted, l2norm
@@ -25,6 +25,7 @@ class Options(SystemOptions):
     """The official code's defaults; `regularization` is w, of ids and preferences."""
 
     reads = FITTING | {"train.missing"}
+    undivided = "the same weights transform users and items"
     content = True
 
     learning_rate: Annotated[float, Positive] = 0.0005
@@ -51,8 +52,8 @@ class Mmgcn(EmbeddingSystem):
         self.options = config.options
         missing = config.train.missing
         items_to_users, users_to_items = mean_graphs(catalogue.train)
-        ids = nn.init.xavier_normal_(torch.empty(self.n_users + self.n_items, d))
-        self.user_id, self.item_id = split_table(ids, self.n_users)
+        drawn = node_tables(catalogue.train, d, nn.init.xavier_normal_)
+        self.user_id, self.item_id = drawn
         self.networks: Sequence[_Network] = nn.ModuleList(  # type: ignore[assignment]
             _Network(
                 modality.filled(missing),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from model.config import LIGHTGCN, Config, SystemOptions
 from model.dataset import Catalogue, Modality
-from model.embedding import Embeddings, split_table, xavier_table
+from model.embedding import Embeddings, node_tables
 from model.lightgcn import LightGCN
 from model.projection import l2norm
 
@@ -18,6 +18,7 @@ class Options(SystemOptions):
     """`output_layer`: whether W_out of eq. 1 is there."""
 
     reads = LIGHTGCN | {"train.missing"}
+    undivided = "the same weights transform users and items"
     content = True
     without_content = "none"
 
@@ -41,8 +42,7 @@ class Mmlgcn(LightGCN):
         modalities = catalogue.modalities
         if not modalities:
             return
-        drawn = [xavier_table(self.n_users + self.n_items, d) for _ in modalities]
-        tables = [split_table(table, self.n_users) for table in drawn]
+        tables = [node_tables(catalogue.train, d) for _ in modalities]
         self.start = nn.ModuleList()  # what an item starts from, kept for new ones
         for (_, items), modality in zip(tables, modalities, strict=True):
             x = l2norm(modality.filled(config.train.missing))

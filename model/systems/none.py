@@ -11,6 +11,7 @@ class Options(SystemOptions):
     """It reads nothing alone."""
 
     reads = LIGHTGCN
+    undivided = ""
 
 
 class Unfused(LightGCN):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from model.closed_form import ClosedForm
@@ -26,7 +25,7 @@ class Popularity(ClosedForm):
     """s_ui = the training interactions of i."""
 
     def solve(self, seed: int) -> dict[str, Tensor]:
-        counts = torch.bincount(self.catalogue.train.items, minlength=self.n_items)
+        counts = self.catalogue.train.item_degrees()
         return {"counts": counts.float()}
 
     def folding(self) -> Callable[[Interactions], Scorer]:

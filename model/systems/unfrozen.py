@@ -11,6 +11,7 @@ class Options(SystemOptions):
     """It reads nothing alone."""
 
     reads = LATE_FUSION
+    undivided = ""
     content = True
     fuses = True
     without_content = "none"

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from model.config import FITTING, Config, Positive, Range, SystemOptions
 from model.dataset import Catalogue, Modality
-from model.embedding import COLLABORATION, Embeddings, EmbeddingSystem, xavier_table
+from model.embedding import COLLABORATION, Embeddings, EmbeddingSystem, user_table, xavier_table
 from model.sampling import Batch
 
 
@@ -19,6 +19,7 @@ class Options(SystemOptions):
     """Cornac's defaults and its scale of the L2 terms: of gamma and theta, b, E and beta'."""
 
     reads = FITTING | {"train.missing"}
+    undivided = ""
     content = True
 
     learning_rate: Annotated[float, Positive] = 0.005
@@ -38,12 +39,13 @@ class Vbpr(EmbeddingSystem):
     """
 
     constant_users = 1
+    user_tables = ("gamma_users", "theta_users")
 
     def __init__(self, catalogue: Catalogue, config: Config[Options]) -> None:
         super().__init__(catalogue, config)
         d = config.train.dimension
         self.options = config.options
-        self.gamma_users = xavier_table(self.n_users, d)
+        self.gamma_users = user_table(catalogue.train, d)
         self.gamma_items = xavier_table(self.n_items, d)
         self.bias = nn.Parameter(torch.zeros(self.n_items))
         filled = [m.filled(config.train.missing) for m in catalogue.modalities]
@@ -53,7 +55,7 @@ class Vbpr(EmbeddingSystem):
         )
         if self.features is not None:
             width = self.features.shape[1]
-            self.theta_users = xavier_table(self.n_users, d)
+            self.theta_users = user_table(catalogue.train, d)
             self.content = xavier_table(width, d)  # E^T
             self.content_bias = xavier_table(width, 1)
 
@@ -113,18 +115,19 @@ class Vbpr(EmbeddingSystem):
         lambda/2 (||gamma_u||^2 + ||theta_u||^2 + ||gamma_i||^2 + ||gamma_j||^2)
         + lambda_b/2 (b_i^2 + b_j^2 / 10), and once a batch lambda_e/2 (||E||^2 + ||beta'||^2) / B.
         """
-        o, size, n = self.options, len(batch), batch.items.shape[1] - 1
+        o, n = self.options, batch.items.shape[1] - 1
+        gamma, bias = batch.shared(self.gamma_items), batch.shared(self.bias[:, None])
         own = F.embedding(batch.users, self.gamma_users).square().sum()
         if self.features is not None:
             own = own + F.embedding(batch.users, self.theta_users).square().sum()
-        factors = F.embedding(batch.items, self.gamma_items).square().sum((0, 2))  # (1 + n,)
-        biases = F.embedding(batch.items, self.bias[:, None])[..., 0].square().sum(0)  # (1 + n,)
+        factors = F.embedding(batch.items, gamma).square().sum((0, 2))  # (1 + n,)
+        biases = F.embedding(batch.items, bias)[..., 0].square().sum(0)  # (1 + n,)
         total = o.regularization * (own + factors[0] + factors[1:].sum() / n)
         total = total + o.bias_regularization * (biases[0] + biases[1:].sum() / (10 * n))
         if self.features is not None and o.content_regularization:
             content = self.content.square().sum() + self.content_bias.square().sum()
             total = total + o.content_regularization * content
-        return total / (2 * size)
+        return total / (2 * batch.size)
 
     def learning_rate(self, epoch: int) -> float:
         return self.options.learning_rate
