@@ -39,7 +39,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "an epoch's neighbours": ("lattice", {"options": {"rebuild": "epoch"}}),
     "one that stops early": ("none", {"patience": 2, "learning_rate": 0.2}),
 }
-SIZES = (2, 4)
+SIZES = {2: tuple(CASES), 4: ("frozen", "vbpr", "an epoch's neighbours", "content's losses")}
 
 
 def config(case: str) -> Any:
@@ -48,7 +48,7 @@ def config(case: str) -> Any:
     from small import PLAIN
 
     system, changes = CASES[case]
-    changes = {"epochs": EPOCHS, "batch_size": 70, "patience": EPOCHS, "dimension": 12} | changes
+    changes = {"epochs": EPOCHS, "batch_size": 400, "patience": EPOCHS, "dimension": 12} | changes
     if content := changes.get("content"):
         changes["content"] = replace(PLAIN.content, **content)
     layers, options = changes.pop("layers", 2), changes.pop("options", {})
@@ -86,7 +86,9 @@ class Found:
         self.history, self.best_epoch = told.history, told.best_epoch
         self.evaluations: dict[str, Evaluation] = evaluate_splits(own, made.scorer())
         self.state: dict[str, Tensor] | None = made.whole_state(own.catalogue.train.share)
-        self.items: Tensor = made.embeddings()[1]  # type: ignore[index]
+        users, self.items = made.embeddings()  # type: ignore[misc]
+        share = own.catalogue.train.share
+        self.tables = share.ranks.gathered(users, share.counts), self.items - self.items.mean(0)
 
     def keep(self, snapshot: Snapshot) -> None:
         if len(snapshot.history) == 3:
@@ -100,7 +102,7 @@ def together(rank: int, size: int, folder: Path) -> None:
     store = f"file://{folder}/store"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
     ranks = Ranks(rank, size)
-    for case in CASES:
+    for case in SIZES[size]:
         found = Found(case, ranks)
         torch.save(found, folder / f"{case}.{rank}.pt")
     resumed = Found("frozen", ranks, Found("frozen", ranks).snapshots[0])
@@ -141,7 +143,9 @@ def relative(one: Tensor, other: Tensor) -> float:
 
 @pytest.mark.parametrize("case", CASES)
 def test_together_as_alone(folder: Path, case: str) -> None:
-    first, *others = found(folder, case)
+    if not (several := found(folder, case)):
+        pytest.skip("not fitted by so many")
+    first, *others = several
     alone = Found(case, ALONE)
     assert first.best_epoch == alone.best_epoch and len(first.history) == len(alone.history)
     for row, expected in zip(first.history, alone.history, strict=True):
@@ -149,7 +153,10 @@ def test_together_as_alone(folder: Path, case: str) -> None:
     assert first.state.keys() == alone.state.keys()
     for name, expected in alone.state.items():
         assert first.state[name].shape == expected.shape
-        assert relative(first.state[name], expected) < 1e-4, name
+        if name != "w_out.bias":  # what all items have in common BPR leaves to rounding
+            assert relative(first.state[name], expected) < 1e-3, name
+    for own, expected in zip(first.tables, alone.tables, strict=True):
+        assert relative(own, expected) < 1e-4
     for split, expected in alone.evaluations.items():
         judged = first.evaluations[split]
         assert torch.equal(judged.judged, expected.judged)
