@@ -37,9 +37,14 @@ def main() -> None:
     workspace = Workspace()
     if params.protocol == REFIT and not workspace.has_validation:
         log.info(NO_REFIT)
-    experiment = Experiment.of(params, params.fusion, params.layers, params.seed)
-    if not is_fitted(experiment, workspace):
+    experiment = Experiment.trained(params)
+    fresh = not is_fitted(experiment, workspace)
+    if fresh:
         log.info("%s: to be fitted on %s", experiment.label, experiment.device)
+        if params.world_size > 1:
+            from pipeline import distributed
+
+            distributed.start(params.world_size)
     cell = cell_of(experiment, workspace)
     model = cell.model(workspace)
     tensors = model.state() | model.constants()
@@ -79,7 +84,7 @@ def main() -> None:
     ]
     log.info(
         "%s, %s: best epoch %d of %d, NDCG@10 %s",
-        experiment.label, "fitted" if cell.fresh else "fitted before",
+        experiment.label, "fitted" if fresh else "fitted before",
         cell.best_epoch, len(cell.history), ", ".join(shown) or "unknown: nothing to predict",
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ from model.system import Run, Snapshot
 from model.systems import SYSTEMS, options_class
 
 CPU = torch.device("cpu")
-U, I = 90, 60
+U, I = 90, 60  # noqa: E741
 EPOCHS = 20
 DIVIDED = tuple(name for name in SYSTEMS if not options_class(name).undivided)
 CONTENT_LOSSES = {"single_branch": True, "autoencoder": 0.1, "contrast": 0.1}
@@ -119,9 +119,13 @@ def together(rank: int, size: int, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=SIZES)
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     size, made = request.param, tmp_path_factory.mktemp("ranks")
-    os.environ["PYTHONPATH"] = os.pathsep.join([os.environ["PYTHONPATH"], str(Path(__file__).parent)])
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [os.environ["PYTHONPATH"], str(Path(__file__).parent)]
+    )
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=together, args=(r, size, made)) for r in range(size)]
     for process in processes:

@@ -118,6 +118,7 @@ class Params:
     systems: dict[str, SystemOptions]
     study: Study
     newcomers: Newcomers = Newcomers(["popularity"], 0, 0, 0)
+    world_size: Annotated[int, Range(1)] = 1
 
     def shared(self) -> dict[str, Any]:
         """Dotted key → value of what several systems read, to whom `REFIT` is `VALIDATED`."""
@@ -190,6 +191,13 @@ def _check_across(params: Params) -> None:
         if parts is not None and (not parts or len({*parts}) < len(parts)):
             key = f"systems.{system}.parts"
             raise _invalid(key, list(parts), ["at least one part, each once"])
+    reason = params.systems[params.fusion].undivided
+    if params.world_size > 1 and reason:
+        able = [name for name in SYSTEMS if not options_class(name).undivided]
+        raise InputError(
+            f"{PARAMS}: world_size: {params.world_size} processes cannot fit {params.fusion}: "
+            f"{reason}; valid: 1, or one of these as fusion: {', '.join(able)}"
+        )
     for modality, entry in params.encode.items():
         if entry.encoder not in encoders_of(modality):
             raise _invalid(f"encode.{modality}.encoder", entry.encoder, encoders_of(modality))

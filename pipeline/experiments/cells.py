@@ -25,6 +25,7 @@ from pipeline.experiments.fitting import fit_cell, read_costs, refit_cell
 from pipeline.experiments.judged import JUDGED, Judged
 
 if TYPE_CHECKING:
+    from model.ranks import Ranks
     from model.system import Row, System
 
 Result = dict[str, Any]
@@ -111,24 +112,37 @@ def is_fitted(experiment: Experiment, workspace: Workspace) -> bool:
     return cell_path(experiment.fingerprint(workspace)).is_file()
 
 
-def cell_of(experiment: Experiment, workspace: Workspace) -> Cell:
-    """The cell of `experiment`: what is kept, or else fitted now.
+def fit_missing(
+    experiment: Experiment, workspace: Workspace, ranks: Ranks | None = None
+) -> tuple[Path, bool]:
+    """Fit `experiment` unless its cell is kept; the cell's file, and whether it was fitted now.
 
     A refit begins with its strict part, which is a cell of its own.
+
+    Args:
+        ranks: the processes that fit together, if several; all of them have to come here, and the
+            first writes the cell.
 
     Raises:
         InputError: the fit diverged; nothing of it is kept.
     """
     print_ = experiment.fingerprint(workspace)
     path = cell_path(print_)
-    fresh = not path.is_file()
-    if fresh:
-        if experiment.refits(workspace):
-            strict = cell_of(experiment.strict, workspace).path
-            dataset, checkpoint = experiment.dataset(workspace), Checkpoint(fit_path(print_))
-            refit_cell(experiment, dataset, strict, path, checkpoint)
-        else:
-            fit_cell(experiment, experiment.dataset(workspace), path, Checkpoint(fit_path(print_)))
+    there = path.is_file()
+    if there if ranks is None else ranks.agreed(there):
+        return path, False
+    checkpoint = Checkpoint(fit_path(print_), ranks)
+    if experiment.refits(workspace):
+        strict, _ = fit_missing(experiment.strict, workspace, ranks)
+        refit_cell(experiment, experiment.dataset(workspace), strict, path, checkpoint)
+    else:
+        fit_cell(experiment, experiment.dataset(workspace), path, checkpoint)
+    return path, True
+
+
+def cell_of(experiment: Experiment, workspace: Workspace, ranks: Ranks | None = None) -> Cell:
+    """The cell of `experiment`: what is kept, or else fitted now, as `fit_missing`."""
+    path, fresh = fit_missing(experiment, workspace, ranks)
     with safe_open(path, framework="numpy") as file:
         described = json.loads(file.metadata()["cell"])
     described["measures"] = [Measure(*measure) for measure in described["measures"]]

@@ -37,6 +37,7 @@ class Experiment:
         control: what is changed about the system, by `model.controls`.
         refit: whether it is fitted once more on training and validation interactions, as long as
             validation chose in its `strict` part.
+        world_size: how many processes fit it together: they add up in another order than one does.
         asked: the arguments of `of`, which make an equal one from equal parameters.
     """
 
@@ -47,6 +48,7 @@ class Experiment:
     device: str
     control: str | None = None
     refit: bool = False
+    world_size: int = 1
     asked: tuple[str, int | None, int | None, str | None] | None = field(
         default=None, compare=False, repr=False
     )
@@ -78,8 +80,14 @@ class Experiment:
             resolve_device(params.device),
             None if override else control,  # the configuration says it all
             params.protocol == REFIT,
-            (system, layers, seed, control),
+            asked=(system, layers, seed, control),
         )
+
+    @classmethod
+    def trained(cls, params: Params) -> Experiment:
+        """What the stage `train` fits: by the top-level parameters alone."""
+        whole = cls.of(params, params.fusion, params.layers, params.seed)
+        return replace(whole, world_size=params.world_size)
 
     @property
     def label(self) -> str:
@@ -120,6 +128,7 @@ class Experiment:
                 "libraries": {"torch": version("torch")},
                 "device": [self.device, card(self.device)],
             }
+            | ({"world_size": self.world_size} if self.world_size > 1 else {})
         )
 
     def dataset(self, workspace: Workspace) -> Dataset:

@@ -49,6 +49,10 @@ def fit_cell(experiment: Experiment, whole: Dataset, path: Path, checkpoint: Che
 
     system, told, dataset, held = _fitted(experiment, whole, checkpoint)
     found = evaluate_splits(dataset, system.scorer())
+    state = system.whole_state(dataset.catalogue.train.share)
+    if state is None:  # another process has it
+        checkpoint.remove()
+        return
     described = {
         "history": told.history,
         "best_epoch": told.best_epoch,
@@ -60,8 +64,8 @@ def fit_cell(experiment: Experiment, whole: Dataset, path: Path, checkpoint: Che
     }
     judged: dict[str, Tensor] = {}
     for split, evaluation in found.items():
-        judged |= judged_tensors(split, getattr(dataset, split), evaluation)
-    _write(path, system, judged, described, _costs(experiment, checkpoint, held))
+        judged |= judged_tensors(split, getattr(whole, split), evaluation)
+    _write(path, state, judged, described, _costs(experiment, checkpoint, held))
     checkpoint.remove()
 
 
@@ -78,20 +82,30 @@ def refit_cell(
     """
     from model.experiment import evaluate_splits
 
-    with safe_open(strict, framework="pt") as file:
-        described = json.loads(file.metadata()["cell"])
-        names = [name for name in file.keys() if name.startswith(JUDGED)]  # noqa: SIM118
-        judged = {name: file.get_tensor(name) for name in names}
-    system, _, dataset, held = _fitted(experiment, whole, checkpoint, described["chosen"])
-    if tested := evaluate_splits(dataset, system.scorer()).get("test"):
+    ranks, described = checkpoint.ranks, dict[str, Any]()
+    judged: dict[str, Tensor] = {}
+    if ranks is None or ranks.rank == 0:
+        with safe_open(strict, framework="pt") as file:
+            described = json.loads(file.metadata()["cell"])
+            names = [name for name in file.keys() if name.startswith(JUDGED)]  # noqa: SIM118
+            judged = {name: file.get_tensor(name) for name in names}
+    chosen = described.get("chosen")
+    chosen = chosen if ranks is None else ranks.agreed(chosen)
+    system, _, dataset, held = _fitted(experiment, whole, checkpoint, chosen)
+    tested = evaluate_splits(dataset, system.scorer()).get("test")
+    state = system.whole_state(dataset.catalogue.train.share)
+    if state is None:  # another process has it
+        checkpoint.remove()
+        return
+    if tested:
         described["results"] += _rows(REFIT, tested)
-        judged |= judged_tensors(REFIT, dataset.test, tested)
+        judged |= judged_tensors(REFIT, whole.test, tested)
     before, after = read_costs(strict), _costs(experiment, checkpoint, held)
     both = {
         "seconds": round(before["seconds"] + after["seconds"], 3),
         "megabytes": max(before["megabytes"], after["megabytes"]),
     }
-    _write(path, system, judged, described, both)
+    _write(path, state, judged, described, both)
     checkpoint.remove()
 
 
@@ -101,13 +115,18 @@ def _fitted(
     checkpoint: Checkpoint,
     chosen: Mapping[str, float] | None = None,
 ) -> tuple[System, Fit, Dataset, int]:
-    """The system, what fitting tells, the dataset on its device, and the memory held before."""
+    """The system, what fitting tells, the dataset on its device, and the memory held before.
+
+    Of several processes, this one's part of it.
+    """
     import torch
 
     from model.experiment import build, fit, system_class
     from model.system import Diverged, FitError, Run
 
     device = torch.device(experiment.device)
+    if checkpoint.ranks is not None:
+        whole = whole.of_rank(checkpoint.ranks)
     dataset = whole.to(device)
     config, resumed = experiment.config, checkpoint.load()
     held = reset_peak_memory(experiment.device)
@@ -155,14 +174,18 @@ def _costs(experiment: Experiment, checkpoint: Checkpoint, held: int) -> Costs:
 
 
 def _write(
-    path: Path, system: System, judged: dict[str, Tensor], described: dict[str, Any], costs: Costs
+    path: Path,
+    fitted: dict[str, Tensor],
+    judged: dict[str, Tensor],
+    described: dict[str, Any],
+    costs: Costs,
 ) -> None:
     """Write a cell, and beside it what it took."""
     from safetensors.torch import save
 
     # In a file of their own: equal fits make equal cells, but never take equally long.
     atomic_write(costs_path(path), json.dumps(costs) + "\n")
-    state = {name: t.detach().cpu().contiguous() for name, t in system.state().items()}
+    state = {name: t.detach().cpu().contiguous() for name, t in fitted.items()}
     state |= judged
     # One metadata key: safetensors does not keep the order of several.
     atomic_write(path, save(state, metadata={"cell": json.dumps(described)}))

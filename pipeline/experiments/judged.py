@@ -49,7 +49,7 @@ def judged_tensors(split: str, relevant: Interactions, found: Evaluation) -> dic
 
     tensors = {
         "users": found.judged.int(),
-        "relevant": relevant.degrees()[found.judged].int(),
+        "relevant": relevant.degrees().cpu()[found.judged.cpu()].int(),
         "values": torch.stack(list(found.users.values()), dim=1),
         "lists": found.lists.int(),
     }

@@ -46,13 +46,14 @@ def used_models() -> set[Path]:
     params, workspace = load(), Workspace()
     asked: set[tuple[str, int | None, int | None, str | None]]
     # Controls at every depth, whichever is selected.
-    asked = {(params.fusion, params.layers, params.seed, None)} | {
+    asked = {
         (system, *cell, control)
         for system in params.study.systems
         for control in (None, *controls_asked(params, system, workspace))
         for cell in grid_of(params, system)
     }
     pairs = [(Experiment.of(params, *each), workspace) for each in asked]
+    pairs.append((Experiment.trained(params), workspace))
     pairs += HeldOut(workspace, params).experiments()
     prints = [e.fingerprint(given) for whole, given in pairs for e in (whole, whole.strict)]
     return {path for print_ in prints for path in (cell_path(print_), fit_path(print_))}
@@ -77,7 +78,8 @@ def prune() -> None:
             with VectorCache(path, width_of(path)) as cache:
                 log.info("%s: dropped %d vectors", path, cache.keep_only(keys))
     for path in (*files(paths.CELLS), *files(paths.FITS)):
-        if path.with_suffix(".safetensors") not in models:
+        # A fit of several processes has a file of each of them.
+        if path.with_name(f"{path.name.partition('.')[0]}.safetensors") not in models:
             log.info("removed %s (%.1f MB)", path, path.stat().st_size / 1e6)
             path.unlink()
     for folder in (paths.VECTORS, paths.CELLS, paths.FITS):
