@@ -1,13 +1,13 @@
 """Our systems beside MMRec's own of the same name: seconds an epoch, on the CPU, one thread.
 
-    python -m benchmarks.mmrec <a checkout of enoche/MMRec> [ml1m|dbbook] [d] [rounds] [pairs]
+    python -m benchmarks.mmrec <a checkout of enoche/MMRec> [ml1m|dbbook] [d] [rounds] [names]
 
 Both sides get the same interactions, drawn as in `benchmarks.train`, the same titles (384 random
 numbers an item, of length 1) and the same batch size, and take an epoch in turns. MMRec runs as it
 does by default: its configuration files, its loader with its negatives, its trainer and optimiser.
 An epoch is all of it but the evaluation; building and the first epoch are left out on both sides.
-`pairs` are names of PAIRS with a comma between; without, all. What MMRec needs besides our own
-environment: pandas, lmdb.
+`names` are MMRec's, with a comma between (COUNTERPARTS); without, all. What MMRec needs besides our
+own environment: pandas, lmdb.
 """
 
 import contextlib
@@ -41,32 +41,32 @@ WIDTH = 384  # of MiniLM, which encodes titles
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A system of ours and one of MMRec's.
+class Ours:
+    """A system of ours.
 
     Attributes:
-        name: ours.
-        theirs: the name of MMRec's.
-        options: our system's own parameters.
-        values: others that ours reads.
-        settings: of MMRec, where its files say nothing or a list to search.
+        name: of its module.
+        options: its own parameters that are not as by default.
+        values: others that it reads, likewise.
     """
 
     name: str
-    theirs: str
     options: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
-PAIRS = {
-    "bpr": Pair("none", "BPR", values={"layers": 0}),
-    "lightgcn": Pair("none", "LightGCN", values={"layers": 2}, settings={"n_layers": 2}),
-    "vbpr": Pair("vbpr", "VBPR"),
-    "mmgcn": Pair("mmgcn", "MMGCN"),
-    "lattice-epoch": Pair("lattice", "LATTICE", options={"rebuild": "epoch"}),
-    "lattice-step": Pair("lattice", "LATTICE", options={"rebuild": "step"}),
+# By MMRec's name, which has no counterpart of early, mmlgcn and the other fusions.
+COUNTERPARTS: dict[str, dict[str, Ours]] = {
+    "BPR": {"none, layers: 0": Ours("none", values={"layers": 0})},
+    "LightGCN": {"none, layers: 2": Ours("none", values={"layers": 2})},
+    "VBPR": {"vbpr": Ours("vbpr")},
+    "MMGCN": {"mmgcn": Ours("mmgcn")},
+    "LATTICE": {  # MMRec's seeks neighbours once an epoch, and learns from that one step alone
+        "lattice, rebuild: epoch": Ours("lattice", {"rebuild": "epoch"}),
+        "lattice, rebuild: step": Ours("lattice", {"rebuild": "step"}),
+    },
 }
+LAYERS = 2  # of LightGCN, for which its file has a list to search
 Epoch = Callable[[], None]
 
 
@@ -75,7 +75,7 @@ def titles(n_items: int) -> torch.Tensor:
     return F.normalize(torch.randn(n_items, WIDTH, generator=torch.Generator().manual_seed(1)))
 
 
-def ours(pair: Pair, train: Interactions, shape: Shape, dimension: int) -> Epoch:
+def ours(system: Ours, train: Interactions, shape: Shape, dimension: int) -> Epoch:
     """An epoch as `Fitter` takes it."""
     values = {
         "propagation": "bipartite", "protocol": "validated",
@@ -85,16 +85,16 @@ def ours(pair: Pair, train: Interactions, shape: Shape, dimension: int) -> Epoch
         "train.cold_items": "trained", "train.missing": "skip",
         "train.layer_weights": (), "train.user_exponent": 0.5, "train.item_exponent": 0.5,
     }  # fmt: skip
-    options = options_class(pair.name)
+    options = options_class(system.name)
     modalities = []
     if options.content:
         everyone = torch.ones(shape.items, dtype=torch.bool)
         modalities = [Modality("text", titles(shape.items), everyone)]
     catalogue = Catalogue(train, modalities)
-    config = Config.of(options(**pair.options), values | pair.values)
-    system = build(system_class(pair.name), catalogue, config, 0)
+    config = Config.of(options(**system.options), values | system.values)
+    built = build(system_class(system.name), catalogue, config, 0)
     nobody = Interactions.of(NOBODY, NOBODY, train.n_users, train.n_items)
-    fitter = Fitter(system, Dataset(catalogue, nobody, nobody), Run())  # type: ignore[arg-type]
+    fitter = Fitter(built, Dataset(catalogue, nobody, nobody), Run())  # type: ignore[arg-type]
 
     def epoch() -> None:
         assert fitter._pass(1).isfinite()
@@ -102,7 +102,7 @@ def ours(pair: Pair, train: Interactions, shape: Shape, dimension: int) -> Epoch
     return epoch
 
 
-def theirs(pair: Pair, train: Interactions, shape: Shape, dimension: int, folder: Path) -> Epoch:
+def theirs(name: str, train: Interactions, shape: Shape, dimension: int, folder: Path) -> Epoch:
     """An epoch of `Trainer.fit`, up to where it evaluates.
 
     Args:
@@ -122,7 +122,9 @@ def theirs(pair: Pair, train: Interactions, shape: Shape, dimension: int, folder
         "embedding_size": dimension, "feat_embed_dim": 64, "train_batch_size": shape.batch_size,
         "learning_rate": 1e-3, "reg_weight": 1e-4, "save_recommended_topk": False,
     }  # fmt: skip
-    config = Settings(pair.theirs, folder.name, given | pair.settings)
+    if name == "LightGCN":
+        given["n_layers"] = LAYERS
+    config = Settings(name, folder.name, given)
     init_seed(0)
     columns = {"userID": train.users.numpy(), "itemID": train.items.numpy()}
     dataset = RecDataset(config, pandas.DataFrame(columns))
@@ -130,7 +132,7 @@ def theirs(pair: Pair, train: Interactions, shape: Shape, dimension: int, folder
     str(dataset)  # which counts the interactions; the loader reads how many there are
     loader = TrainDataLoader(config, dataset, batch_size=shape.batch_size, shuffle=True)
     loader.pretrain_setup()
-    model = get_model(pair.theirs)(config, loader)
+    model = get_model(name)(config, loader)
     trainer = Trainer(config, model)
     number = 0
 
@@ -167,48 +169,47 @@ def measured(epoch: Epoch) -> tuple[float, float]:
     return time.perf_counter() - clock, time.process_time() - processor
 
 
-def compare(label: str, train: Interactions, shape: Shape, dimension: int, rounds: int) -> None:
-    pair = PAIRS[label]
+def compare(name: str, train: Interactions, shape: Shape, dimension: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, "benchmark")
         place.mkdir()
         np.save(place / "text.npy", titles(shape.items).numpy())
-        sides = {
-            "ours": ours(pair, train, shape, dimension),
-            "MMRec": theirs(pair, train, shape, dimension, place),
-        }
+        sides = {label: ours(o, train, shape, dimension) for label, o in COUNTERPARTS[name].items()}
+        sides[name] = theirs(name, train, shape, dimension, place)
         taken: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
         for turn in range(rounds + 1):
             for side, epoch in sides.items():
                 seconds = measured(epoch)
                 if turn:
                     taken[side].append(seconds)
-    words = [f"  {label:14}"]
-    medians = {}
-    for side, rows in taken.items():
-        clock, processor = (statistics.median(column) for column in zip(*rows, strict=True))
-        medians[side] = clock, processor
-        words.append(f"{side} {clock:8.3f} s (processor {processor:8.3f})")
-    ratios = [them / us for us, them in zip(medians["ours"], medians["MMRec"], strict=True)]
-    words.append(f"{ratios[0]:6.2f} times (processor {ratios[1]:.2f})")
-    print("  ".join(words), flush=True)
+    medians = {
+        side: [statistics.median(column) for column in zip(*rows, strict=True)]
+        for side, rows in taken.items()
+    }
+    for side, (clock, processor) in medians.items():
+        ratios = [them / us for them, us in zip(medians[name], medians[side], strict=True)]
+        print(
+            f"  {side:24} {clock:8.3f} s, of the processor {processor:8.3f} s; MMRec / that "
+            f"{ratios[0]:6.2f}, of the processor {ratios[1]:6.2f}",
+            flush=True,
+        )
 
 
 def main() -> None:
     if not sys.argv[1:]:
         sys.exit(__doc__)
     checkout, *words = sys.argv[1:]
-    defaults = "dbbook", "64", "7", ",".join(PAIRS)
-    name, dimension, rounds, labels = *words, *defaults[len(words) :]
+    defaults = "dbbook", "64", "7", ",".join(COUNTERPARTS)
+    shape_name, dimension, rounds, names = *words, *defaults[len(words) :]
     torch.set_num_threads(1)
     reuse_freed_memory()  # for both sides
     random.seed(0)
-    shape = SHAPES[name]
+    shape = SHAPES[shape_name]
     train = interactions(shape)
-    print(f"{name}, d = {dimension}, batch {shape.batch_size}, medians of {rounds} epochs")
+    print(f"{shape_name}, d = {dimension}, batch {shape.batch_size}, medians of {rounds} epochs")
     with mmrec(Path(checkout).resolve()):
-        for label in labels.split(","):
-            compare(label, train, shape, int(dimension), int(rounds))
+        for name in names.split(","):
+            compare(name, train, shape, int(dimension), int(rounds))
 
 
 if __name__ == "__main__":
