@@ -55,7 +55,7 @@ class Ours:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-# By MMRec's name, which has no counterpart of early, mmlgcn and the other fusions.
+# By MMRec's name; it has no counterpart of early, mmlgcn and the other fusions.
 COUNTERPARTS: dict[str, dict[str, Ours]] = {
     "BPR": {"none, layers: 0": Ours("none", values={"layers": 0})},
     "LightGCN": {"none, layers: 2": Ours("none", values={"layers": 2})},
