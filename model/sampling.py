@@ -49,19 +49,33 @@ class Batch:
         return len(self.users)
 
     @cached_property
+    def counts(self) -> tuple[Tensor, Tensor]:
+        """(U,) and (I,) int64, how many pairs have a node; items' of all processes."""
+        of_items = self.pattern.transposed_ranks.sum(self.pattern.transposed_offsets.diff())
+        return self.pattern.offsets.diff(), of_items
+
+    @cached_property
+    def positives(self) -> Tensor:
+        """(I,) int64, how many edges of all processes have an item."""
+        items = self.items[:, 0]
+        counts = items.new_zeros(len(self.pattern.transposed_offsets) - 1)
+        counts.scatter_add_(0, items, items.new_ones(1).expand(len(items)))
+        return self.pattern.transposed_ranks.sum(counts)
+
+    @property
     def touched(self) -> tuple[Tensor, Tensor]:
         """(U,) and (I,) bool, the nodes that the batch names; items for all processes."""
-        named = self.pattern.transposed_ranks.sum(self.pattern.transposed_offsets.diff())
-        return self.pattern.offsets.diff() > 0, named > 0
+        users, items = self.counts
+        return users > 0, items > 0
 
     def shared(self, table: Tensor) -> Tensor:
         """A table of items on its way into a term over the batch's pairs."""
         return shared(table, self.pattern.transposed_ranks)
 
 
-def uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+def uniform(shape: Sequence[int], generator: torch.Generator, device: torch.device) -> Tensor:
     """Float64 from 0 to 1, on the generator's device."""
-    return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64)
+    return torch.rand(shape, generator=generator, device=device, dtype=torch.float64)
 
 
 class NegativeSampler:
@@ -99,7 +113,7 @@ class NegativeSampler:
 
     def __call__(self, users: Tensor, generator: torch.Generator) -> Tensor:
         """Users of any shape → int64 items of that shape, one negative each."""
-        return self.at(users, uniform(users.shape, generator))
+        return self.at(users, uniform(users.shape, generator, users.device))
 
     def at(self, users: Tensor, uniform: Tensor) -> Tensor:
         """The items at places from 0 to 1, float64, among those that may be drawn."""
@@ -162,7 +176,7 @@ class BatchSampler:
     def of_edges(self, edges: Tensor, generator: torch.Generator) -> Batch:
         """Of edges (B,), sorted: a process draws for all of them, and keeps its own."""
         train, share = self.train, self.train.share
-        places = uniform((len(edges), self.negatives), generator)
+        places = uniform((len(edges), self.negatives), generator, edges.device)
         size = len(edges)
         if share.ranks.size > 1:
             own = torch.searchsorted(

@@ -205,7 +205,8 @@ def _inner_products(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
         return made
     block = max(1, CELLS["cuda" if left.is_cuda else "cpu"] // left.shape[1])
     parts = [
-        (left[rows] * right[columns]).sum(1)
+        # Not left[rows]: on a CPU `index_select` copies whole rows, five times as fast.
+        (left.index_select(0, rows) * right.index_select(0, columns)).sum(1)
         for rows, columns in zip(
             pattern.rows.split(block), pattern.columns.split(block), strict=True
         )

@@ -13,6 +13,7 @@ from model.dataset import Catalogue, Modality
 from model.embedding import Embeddings, EmbeddingSystem, node_tables
 from model.graph import mean_graphs
 from model.interactions import Interactions
+from model.objective import SquaredNorm
 from model.projection import counted, l2norm
 from model.sampling import Batch
 from model.sparse import SparseMatrix, product
@@ -115,16 +116,18 @@ class Mmgcn(EmbeddingSystem):
         shares = counts / counts.sum(0).clamp(min=1)
         return {n: x * share for n, x, share in zip(self.means, outputs, shares, strict=True)}
 
-    def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
-        """w (mean(id_u^2 + id_i^2) + mean(preference^2)), over the batch's pairs (u, i)."""
-        if not self.options.regularization:
-            return None
-        ids = F.embedding(batch.users, self.user_id).square().mean()
-        ids = ids + F.embedding(batch.items, self.item_id).square().mean()
-        preferences = [network.preference.square().mean() for network in self.networks]
-        if preferences:
-            ids = ids + torch.stack(preferences).mean()
-        return self.options.regularization * ids
+    def penalty(self, batch: Batch) -> Sequence[SquaredNorm]:
+        """w (mean(id_u^2 + id_i^2) + mean(preference^2)), ids over the batch's pairs (u, i)."""
+        w = self.options.regularization
+        terms = [
+            SquaredNorm(table, counts, w / (batch.items.numel() * table.shape[1]))
+            for table, counts in zip((self.user_id, self.item_id), batch.counts, strict=True)
+        ]
+        for network in self.networks:
+            table = network.preference
+            every = table.new_ones(len(table))
+            terms.append(SquaredNorm(table, every, w / (table.numel() * len(self.networks))))
+        return terms if w else ()
 
     def learning_rate(self, epoch: int) -> float:
         return self.options.learning_rate

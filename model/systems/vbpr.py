@@ -6,11 +6,11 @@ from typing import Annotated
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from model.config import FITTING, Config, Positive, Range, SystemOptions
 from model.dataset import Catalogue, Modality
 from model.embedding import COLLABORATION, Embeddings, EmbeddingSystem, user_table, xavier_table
+from model.objective import SquaredNorm
 from model.sampling import Batch
 
 
@@ -109,25 +109,34 @@ class Vbpr(EmbeddingSystem):
     def _widths(self) -> list[int]:
         return [len(mean) for mean in self.means.values()]
 
-    def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
-        r"""The L2 terms, a mean over the batch's triples (u, i, j) like the ranking loss.
+    def penalty(self, batch: Batch) -> Sequence[SquaredNorm]:
+        """The L2 terms of tables, a mean over the batch's triples (u, i, j) like the ranking loss.
 
         lambda/2 (||gamma_u||^2 + ||theta_u||^2 + ||gamma_i||^2 + ||gamma_j||^2)
-        + lambda_b/2 (b_i^2 + b_j^2 / 10), and once a batch lambda_e/2 (||E||^2 + ||beta'||^2) / B.
+        + lambda_b/2 (b_i^2 + b_j^2 / 10).
         """
         o, n = self.options, batch.items.shape[1] - 1
-        gamma, bias = batch.shared(self.gamma_items), batch.shared(self.bias[:, None])
-        own = F.embedding(batch.users, self.gamma_users).square().sum()
+        users, items = batch.counts
+        edges, negatives = users / (1 + n), (items - batch.positives) / n
+        strength, of_bias = (
+            weight / (2 * batch.size) for weight in (o.regularization, o.bias_regularization)
+        )
+        terms = [
+            SquaredNorm(self.gamma_users, edges, strength),
+            SquaredNorm(self.gamma_items, batch.positives + negatives, strength),
+            SquaredNorm(self.bias, batch.positives + negatives / 10, of_bias),
+        ]
         if self.features is not None:
-            own = own + F.embedding(batch.users, self.theta_users).square().sum()
-        factors = F.embedding(batch.items, gamma).square().sum((0, 2))  # (1 + n,)
-        biases = F.embedding(batch.items, bias)[..., 0].square().sum(0)  # (1 + n,)
-        total = o.regularization * (own + factors[0] + factors[1:].sum() / n)
-        total = total + o.bias_regularization * (biases[0] + biases[1:].sum() / (10 * n))
-        if self.features is not None and o.content_regularization:
-            content = self.content.square().sum() + self.content_bias.square().sum()
-            total = total + o.content_regularization * content
-        return total / (2 * batch.size)
+            terms.append(SquaredNorm(self.theta_users, edges, strength))
+        return [term for term in terms if term.strength]
+
+    def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
+        """That of the content's weights, once a batch: lambda_e/2 (||E||^2 + ||beta'||^2) / B."""
+        strength = self.options.content_regularization
+        if self.features is None or not strength:
+            return None
+        squares = self.content.square().sum() + self.content_bias.square().sum()
+        return strength * squares / (2 * batch.size)
 
     def learning_rate(self, epoch: int) -> float:
         return self.options.learning_rate
