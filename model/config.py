@@ -186,7 +186,7 @@ class SystemOptions:
     without_content: ClassVar[str | None] = None
     unread: ClassVar[Unread] = ()
     composed: ClassVar[bool] = False
-    undivided: ClassVar[str] = "it is not fitted by gradients"
+    undivided: ClassVar[str] = "its module does not say that they can"
 
     def own_read(self) -> set[str]:
         """Its own parameters that it reads, under their values."""

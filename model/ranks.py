@@ -126,7 +126,7 @@ class _Shared(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return ctx.ranks.sum(gradients[0].clone()), None
+        return ctx.ranks.sum(gradients[0].clone(memory_format=torch.contiguous_format)), None
 
 
 def shared(table: Tensor, ranks: Ranks) -> Tensor:

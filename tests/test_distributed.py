@@ -138,7 +138,7 @@ def test_what_is_wrong_is_said_once(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"world_size": 0}, "world_size: 0 is not valid; valid: at least 1"),
-        ({"world_size": 2, "fusion": "ease"}, "2 processes cannot fit ease: it is not fitted by"),
+        ({"world_size": 2, "fusion": "ease"}, "2 processes cannot fit ease: it inverts one matrix"),
         ({"world_size": 2, "fusion": "mmgcn"}, "the same weights transform users and items"),
     ],
 )

@@ -78,6 +78,7 @@ class Options(SystemOptions):
 
     reads = SELECTING | {"seed"}
     composed = True
+    undivided = "some of its parts are solved in closed form"
 
     parts: tuple[Annotated[str, OneOf(
         ("ease", "ials", "itemknn", "contentknn", "none", "frozen", "alpha", "unfrozen",
@@ -227,8 +228,7 @@ class Blend(System):
 
     def _popular(self) -> Tensor:
         """(I + m,) float64, how many users have an item."""
-        counts = self.catalogue.train.item_degrees()
-        return F.pad(counts.double(), (0, self.added))
+        return F.pad(self.catalogue.train.item_degrees().double(), (0, self.added))
 
     def with_items(self, content: Sequence[Modality]) -> Self:
         """Known by the parts that read content."""

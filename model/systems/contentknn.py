@@ -27,6 +27,7 @@ class Options(SystemOptions):
     """How many `neighbors` an item has in each modality."""
 
     content = True
+    undivided = "neighbours are counted, not fitted"
 
     neighbors: Annotated[int, Range(1)] = 20
 

@@ -31,6 +31,7 @@ RIDGE = 1e-3  # of the whitening, in mean variances
 class Options(SystemOptions):
     """lambda; p, the dropout; alpha^2, the weight of an item's content; degree exponents."""
 
+    undivided = "it inverts one matrix of all items"
     unread = (("content_weight", 0.0, frozenset({"whiten"})),)
 
     regularization: Annotated[float, Positive] = 50.0

@@ -33,6 +33,7 @@ class Options(SystemOptions):
     """alpha_0, lambda, nu, and how often users and items are solved in turn."""
 
     reads = SELECTING | {"seed", "train.dimension"}
+    undivided = "its items and users are solved in turn, in one process"
 
     iterations: Annotated[int, Range(1)] = 16
     unobserved_weight: Annotated[float, Positive] = 0.3

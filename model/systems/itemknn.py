@@ -19,6 +19,7 @@ ROWS = 1024  # items whose similarities are held at a time
 class Options(SystemOptions):
     """`neighbors` of an item are kept; `shrinkage` is the cosine's, `k1` and `b` are BM25's."""
 
+    undivided = "neighbours are counted, not fitted"
     unread = (
         ("similarity", "cosine", frozenset({"k1", "b"})),
         ("similarity", "bm25", frozenset({"shrinkage"})),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Options(SystemOptions):
     """It reads no parameter."""
 
+    undivided = "interactions are counted, not fitted"
+
 
 class Popularity(ClosedForm):
     """s_ui = the training interactions of i."""

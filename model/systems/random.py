@@ -26,6 +26,7 @@ class Options(SystemOptions):
     """It reads the seed alone."""
 
     reads = frozenset({"seed"})
+    undivided = "there is nothing to fit"
 
 
 class Random(ClosedForm):
