@@ -30,6 +30,7 @@ HALF = ([0, 0.5], [-SMALL, nextafter(0.5, 1), nan])
 FRACTION = ([0, 1], [-SMALL, nextafter(1, 2), nan])
 # Every number of params.yaml: values at its bounds, and the nearest ones beyond.
 BOUNDS = {
+    "world_size": AT_LEAST_1,
     "layers": ([0, 100], [-1, 101, 10**9]),
     "seed": SEED,
     "sample.seed": SEED,
