@@ -17,6 +17,7 @@ from pipeline.common.fingerprint import code_sha256
 from pipeline.common.params import Params
 from pipeline.encoding.batches import batches_of, missing_of
 from pipeline.encoding.filling import Reasons, fill
+from pipeline.encoding.local_engine import local_engine
 from pipeline.encoding.manifest import Item
 from pipeline.encoding.outputs import refuse_failures, versions, write_failures, write_remarks
 from pipeline.encoding.vectors import BrokenCache, VectorCache, cache_path, fingerprint
@@ -48,6 +49,7 @@ def _encode_items(items: list[Item], cls: type[Encoder], params: Params, target:
     precision = resolve_precision(entry.precision, device, f"encode.{modality}.precision")
     found = cls.find(params.weights)
     load = functools.cache(lambda: cls(params.weights, device, precision))
+    engine = local_engine(cls, load, Path(params.dataset), entry.time_limit)
     metadata = description_of(cls, device, precision)
     print_ = fingerprint_of(cls, found, metadata)
     batches = batches_of(items, cls.takes_text, cls.batch_size(entry.batch_size, device))
@@ -62,7 +64,7 @@ def _encode_items(items: list[Item], cls: type[Encoder], params: Params, target:
         )  # fmt: skip
         reasons = Reasons()
         while todo:
-            fill(cache, todo, cls, load, Path(params.dataset), entry.time_limit, reasons)
+            fill(cache, todo, engine, modality, reasons)
             # Where a file has changed, another of the content that it had may still be there.
             settled = cache.present(contents) | reasons.contents.keys()
             rest = [[i for i in batch if i.item_id not in reasons.items] for batch in batches]
