@@ -118,6 +118,7 @@ class Params:
     systems: dict[str, SystemOptions]
     study: Study
     newcomers: Newcomers = Newcomers(["popularity"], 0, 0, 0)
+    engine: Annotated[str, OneOf(("local", "ray"))] = "local"
 
     def shared(self) -> dict[str, Any]:
         """Dotted key → value of what several systems read, to whom `REFIT` is `VALIDATED`."""
