@@ -34,6 +34,11 @@ class Colour(Encoder):
 
 
 class Unhurried(Colour):
-    """Takes a while over a batch, in whatever process."""
+    """Takes a while over a file and over a batch, in whatever process."""
 
     seconds = 0.2
+
+    @classmethod
+    def prepare(cls, source):
+        time.sleep(0.1)
+        return super().prepare(source)

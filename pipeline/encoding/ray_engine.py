@@ -73,7 +73,7 @@ def ray_engine(
     def run(batches: list[list[Item]]) -> Iterator[list[Encoded | Failed]]:
         with cluster():
             sizes = pool_sizes(device)
-            data = ray.data.from_arrow([packed(batch) for batch in batches])
+            data: ray.data.Dataset = ray.data.from_arrow([packed(batch) for batch in batches])
             if not cls.takes_text:
                 arguments = cls, dataset.absolute(), seconds, sizes.workers
                 data = mapped(data, Decode, arguments, sizes.decoders, SHARE * sizes.workers, 0)
@@ -168,19 +168,20 @@ class Sizes:
 
 
 def pool_sizes(device: str) -> Sizes:
-    """Sizes for what is free in the cluster that is connected. InputError if that is too little.
+    """Sizes for the whole of the cluster that is connected. InputError if it has not what it takes.
 
     A network has as many threads as it would have in this process: on their number the last bits
     of a vector depend.
     """
     import torch
 
-    free = ray.available_resources()
-    cpus, gpus = int(free.get("CPU", 0)), int(free.get("GPU", 0))
+    # Not what is free: a driver that has just been killed still holds its share.
+    total = ray.cluster_resources()
+    cpus, gpus = int(total.get("CPU", 0)), int(total.get("GPU", 0))
     if not cpus:
-        raise InputError("engine: 'ray': the cluster has no free CPU; valid: local")
-    if device == "cuda" and not gpus:
-        raise InputError("engine: 'ray': device is cuda but the cluster has no free GPU")
+        raise InputError("params.yaml: engine: 'ray' but the cluster has no CPU; valid: local")
+    if device == "cuda" and not gpus:  # Ray may be told of fewer than there are
+        raise InputError("params.yaml: device: 'cuda' but Ray has no GPU; valid: cpu")
     largest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
     threads = torch.get_num_threads()
     counted = min(threads, largest)
