@@ -7,6 +7,7 @@
 `mixed` and `kills` encode with networks of no cost, `speed` with ViT and MiniLM.
 """
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -121,7 +122,10 @@ def start() -> subprocess.Popen[bytes]:
 def rows() -> dict[bytes, int]:
     """Content → its row in the cache: a content that is encoded again gets another."""
     for path in paths.VECTORS.glob("*.sqlite"):
-        with sqlite3.connect(path, timeout=60) as connection:
+        with (
+            contextlib.suppress(sqlite3.OperationalError),  # a file without a table yet
+            contextlib.closing(sqlite3.connect(path, timeout=60)) as connection,
+        ):
             return dict(connection.execute("SELECT key, rowid FROM vectors"))
     return {}
 

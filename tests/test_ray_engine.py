@@ -196,10 +196,3 @@ def test_without_the_extra(project: params.Params, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"engine: 'ray' needs the extra `ray`: .*; valid: local"):
         encoded("image", project, "ray")
-
-
-def test_no_other_engine(project: params.Params) -> None:
-    text = (ROOT / "params.yaml").read_text()
-    Path("params.yaml").write_text(text.replace("engine: local", "engine: spark"))
-    with pytest.raises(InputError, match="engine: 'spark' is not valid; valid: local, ray"):
-        params.load()
