@@ -181,8 +181,8 @@ def kills(count: int, seed: int) -> None:
 def speed(images: int, texts: int) -> None:
     """Items a second of both engines in turn; Ray's with and without what starting takes."""
     for name, count, source in (
-        ("vit", images, material.photographs),
         ("minilm", texts, lambda _, count: material.texts(count)),
+        ("vit", images, material.photographs),
     ):
         cls = encoder_class(name)
         with project(cls.modality, lambda raw: source(raw, count)) as raw:  # noqa: B023

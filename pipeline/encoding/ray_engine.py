@@ -229,7 +229,10 @@ def cluster(**of_local: int) -> Iterator[None]:
     try:
         ray.init(**options)
     except ConnectionError as error:
-        raise InputError(f"RAY_ADDRESS: no Ray cluster is at {address!r}: {error}") from error
+        raise InputError(
+            f"RAY_ADDRESS: no Ray cluster answers at {address!r}, or it asks for a token "
+            f"(RAY_AUTH_MODE): {error}"
+        ) from error
     try:
         quieten()
         yield
