@@ -26,7 +26,8 @@ from encoders.minilm import MiniLM
 from pipeline.common import params, paths
 from pipeline.common.device import reuse_freed_memory
 from pipeline.encoding.batches import batches_of
-from pipeline.encoding.filling import fill
+from pipeline.encoding.filling import Reasons, fill
+from pipeline.encoding.local_engine import local_engine
 from pipeline.encoding.manifest import read_manifest
 from pipeline.encoding.vectors import VectorCache
 
@@ -61,8 +62,10 @@ def ours(modality: str, raw: Path, encoder: object, path: Path) -> None:
     cls = type(encoder)
     items, _ = read_manifest(paths.manifest_path(modality))
     batches = batches_of(items, modality == "text", entry.batch_size)
+    engine, reasons = local_engine(cls, lambda: encoder, raw, entry.time_limit), Reasons()
     with VectorCache(path, cls.width) as cache:
-        assert not fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit)
+        fill(cache, batches, engine, modality, reasons)
+    assert not reasons.contents and not reasons.items
 
 
 def show(modality: str, count: int, us: float, them: float) -> None:

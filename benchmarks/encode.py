@@ -31,6 +31,7 @@ from pipeline.common import params, paths
 from pipeline.common.device import resolve_precision, reuse_freed_memory
 from pipeline.encoding.batches import batches_of
 from pipeline.encoding.filling import Reasons, fill
+from pipeline.encoding.local_engine import local_engine
 from pipeline.encoding.manifest import read_manifest
 from pipeline.encoding.vectors import VectorCache
 from pipeline.prepare import prepare
@@ -84,8 +85,9 @@ def bare(name: str, count: int, device: str = "cpu") -> None:
         keep.remove()
 
         def loop(path: Path) -> None:
+            engine = local_engine(cls, lambda: encoder, raw, entry.time_limit)
             with VectorCache(path, cls.width) as cache:
-                fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit, Reasons())
+                fill(cache, batches, engine, cls.modality, Reasons())
 
         def forward() -> None:
             with torch.inference_mode(), encoder.autocast():
@@ -118,8 +120,9 @@ def text(count: int) -> None:
         batches = batches_of(items, True, entry.batch_size)
 
         def loop(path: Path) -> None:
+            engine = local_engine(cls, lambda: encoder, raw, entry.time_limit)
             with VectorCache(path, cls.width) as cache:
-                fill(cache, batches, cls, lambda: encoder, raw, entry.time_limit, Reasons())
+                fill(cache, batches, engine, cls.modality, Reasons())
 
         few = sources[:: max(1, count // 200)]
         encoder.encode(few[:8])

@@ -118,6 +118,7 @@ CHOICES = {
     "protocol": ["validated", "published", "refit"],
     "weights": ["bundled", "pretrained"],
     "device": ["auto", "cpu", "cuda"],
+    "engine": ["local", "ray"],
     "prepare.split": [
         "random",
         "temporal",
@@ -427,6 +428,7 @@ def test_lists_of_the_study(
         ({"seed": "nineteen"}, ["seed", "a whole number"]),
         ({"aggregate": "median"}, ["aggregate", "mean, sum, max, min, prod"]),
         ({"device": "gpu"}, ["device", "auto, cpu, cuda"]),
+        ({"engine": "spark"}, ["engine", "local, ray"]),
         ({"weights": "bundeld"}, ["weights", "bundled", "pretrained"]),
         ({"train__learning_rate": 0}, ["train.learning_rate", "above 0"]),
         ({"train__regularization": 10**400}, ["train.regularization", "a number"]),

@@ -88,6 +88,7 @@ EDITS = {
     "encode.text.precision=bf16": ["encode@text", "report"],
     "weights=pretrained": [*ENCODE, "report"],
     "device=cpu": [*ENCODE, *FIT, "report"],
+    "engine=ray": ENCODE,  # the same files: they end it
     "prepare.seed=7": ["prepare", "report"],
     "sample.seed=7": ["report"],
 }

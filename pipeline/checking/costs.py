@@ -29,6 +29,7 @@ from pipeline.common.params import Params
 from pipeline.common.progress import duration
 from pipeline.encoding.batches import batches_of, missing_of
 from pipeline.encoding.filling import Reasons, fill
+from pipeline.encoding.local_engine import local_engine
 from pipeline.encoding.manifest import Item, read_manifest
 from pipeline.encoding.raw_media import description_of, fingerprint_of
 from pipeline.encoding.vectors import VectorCache, cache_path
@@ -120,11 +121,12 @@ def _encoding(
         tempfile.TemporaryDirectory() as folder,
         VectorCache(Path(folder) / "probe.sqlite", cls.width) as cache,
     ):
+        engine = local_engine(cls, lambda: encoder, dataset, entry.time_limit)
         # The first warms it up.
-        fill(cache, [probe[:1]], cls, lambda: encoder, dataset, entry.time_limit, Reasons())
+        fill(cache, [probe[:1]], engine, cls.modality, Reasons())
         start = time.perf_counter()
         batches = batches_of(measured, cls.takes_text, cls.batch_size(entry.batch_size, device))
-        fill(cache, batches, cls, lambda: encoder, dataset, entry.time_limit, Reasons())
+        fill(cache, batches, engine, cls.modality, Reasons())
         each = (time.perf_counter() - start) / len(measured)
     return f"{said}: {each:.2g} s each, about {duration(each * len(todo))}", each * len(todo)
 

@@ -119,6 +119,7 @@ class Params:
     study: Study
     newcomers: Newcomers = Newcomers(["popularity"], 0, 0, 0)
     world_size: Annotated[int, Range(1)] = 1
+    engine: Annotated[str, OneOf(("local", "ray"))] = "local"
 
     def shared(self) -> dict[str, Any]:
         """Dotted key → value of what several systems read, to whom `REFIT` is `VALIDATED`."""

@@ -6,6 +6,7 @@ import functools
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,24 @@ from pipeline.encoding.manifest import Item
 from pipeline.encoding.workers import Pool
 
 AHEAD = 2  # batches that are decoded while one is in the network
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An item as its encoder takes it, and what its decoder remarked."""
+
+    item: Item
+    input: Any
+    remark: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An item without a vector, and why: its content is to blame, or only this item's file."""
+
+    item: Item
+    reason: str
+    of_content: bool
 
 
 def locate(dataset: Path, source: str) -> Path:
@@ -54,6 +73,17 @@ def decode(cls: type[Encoder], dataset: Path, item: Item) -> tuple[Any, list[str
     if not is_current(dataset, item):  # nor was it there, if it has no sha256
         raise changed
     return result
+
+
+def settled(
+    cls: type[Encoder], dataset: Path, item: Item, result: Callable[[], tuple[Any, list[str]]]
+) -> Prepared | Failed:
+    """What became of decoding `item`: `result` returns it, or raises MediaError."""
+    try:
+        made, said = result()
+    except MediaError as error:
+        return Failed(item, str(error), cls.takes_text or is_current(dataset, item))
+    return Prepared(item, made, "; ".join(said))
 
 
 def ahead(

@@ -1,24 +1,23 @@
-"""The loop of encoding: batches are decoded, go through the network, and lie in the cache."""
+"""Where encoding ends: every batch lies in the cache as soon as an engine has finished it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from encoders.base import Encoder
-from encoders.media import MediaError, reason_of
 from pipeline.common.progress import Progress
-from pipeline.encoding.decoding import is_current, prepared
+from pipeline.encoding.decoding import Failed
 from pipeline.encoding.manifest import Item
+from pipeline.encoding.network import Encoded
 from pipeline.encoding.vectors import VectorCache
 
 log = logging.getLogger("encode")
+
+# Batches of items → what became of each batch, as soon as it is done and in whatever order.
+Engine = Callable[[list[list[Item]]], Iterator[list[Encoded | Failed]]]
 
 
 @dataclass
@@ -34,61 +33,24 @@ class Reasons:
 
 
 def fill(
-    cache: VectorCache,
-    batches: list[list[Item]],
-    cls: type[Encoder],
-    load: Callable[[], Encoder],
-    dataset: Path,
-    seconds: float,
-    reasons: Reasons,
+    cache: VectorCache, batches: list[list[Item]], engine: Engine, modality: str, reasons: Reasons
 ) -> None:
-    """Encode `batches` into `cache`, each as soon as it is done; `load` only if there are any.
+    """Encode `batches` into `cache`, each in one transaction.
 
     What an item's decoder remarks lies beside its vector; why it has none goes into `reasons`.
     """
-    total = sum(map(len, batches))
-    with Progress(total, cls.modality, "items", log) as progress:
-        for batch in prepared(batches, cls, dataset, seconds):
-            encoder = load()  # while the workers start
-            good, inputs, remarks = [], [], []
-            for item, future in batch:
-                try:
-                    result, said = future.result()
-                except MediaError as error:
-                    if cls.takes_text or is_current(dataset, item):
-                        reasons.contents[item.sha256] = str(error)
+    with Progress(sum(map(len, batches)), modality, "items", log) as progress:
+        for batch in engine(batches):
+            for one in batch:
+                if isinstance(one, Failed):
+                    if one.of_content:
+                        reasons.contents[one.item.sha256] = one.reason
                     else:
-                        reasons.items[item.item_id] = str(error)
-                    continue
-                good.append(item.sha256)
-                inputs.append(result)
-                remarks.append("; ".join(said))
-            vectors = encode_each(encoder, inputs)
-            for sha256, vector in zip(good, vectors, strict=True):
-                if isinstance(vector, str):
-                    reasons.contents[sha256] = vector
-            kept = [i for i, vector in enumerate(vectors) if not isinstance(vector, str)]
-            if kept:
+                        reasons.items[one.item.item_id] = one.reason
+            if good := [one for one in batch if isinstance(one, Encoded)]:
                 cache.put(
-                    [good[i] for i in kept],
-                    np.stack([vectors[i] for i in kept]),
-                    [remarks[i] for i in kept],
+                    [one.item.sha256 for one in good],
+                    np.stack([one.vector for one in good]),
+                    [one.remark for one in good],
                 )
             progress.update(len(batch))
-
-
-def encode_each(encoder: Encoder, inputs: list[Any]) -> list[NDArray[np.float32] | str]:
-    """Each input's vector, or why it has none.
-
-    An input that the network cannot take costs itself: halves of its batch are tried without it.
-    """
-    if not inputs:
-        return []
-    try:
-        vectors = encoder.encode(inputs)
-    except Exception as error:  # whatever a network raises
-        if len(inputs) == 1:
-            return [f"the network failed: {type(error).__name__}: {reason_of(error)}"]
-        half = len(inputs) // 2
-        return encode_each(encoder, inputs[:half]) + encode_each(encoder, inputs[half:])
-    return [v if np.isfinite(v).all() else "the vector is not finite" for v in vectors]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from pipeline.common.device import resolve_device, resolve_precision
 from pipeline.common.fingerprint import code_sha256
 from pipeline.common.params import Params
 from pipeline.encoding.batches import batches_of, missing_of
-from pipeline.encoding.filling import Reasons, fill
+from pipeline.encoding.filling import Engine, Reasons, fill
+from pipeline.encoding.local_engine import local_engine
 from pipeline.encoding.manifest import Item
 from pipeline.encoding.outputs import refuse_failures, versions, write_failures, write_remarks
 from pipeline.encoding.vectors import BrokenCache, VectorCache, cache_path, fingerprint
@@ -44,10 +46,10 @@ def _encode_items(items: list[Item], cls: type[Encoder], params: Params, target:
     started = time.monotonic()
     modality = cls.modality
     entry = params.encode[modality]
-    device = resolve_device(params.device)
+    device = _device(params)
     precision = resolve_precision(entry.precision, device, f"encode.{modality}.precision")
     found = cls.find(params.weights)
-    load = functools.cache(lambda: cls(params.weights, device, precision))
+    load, engine = _engine(cls, params, device, precision)
     metadata = description_of(cls, device, precision)
     print_ = fingerprint_of(cls, found, metadata)
     batches = batches_of(items, cls.takes_text, cls.batch_size(entry.batch_size, device))
@@ -62,7 +64,7 @@ def _encode_items(items: list[Item], cls: type[Encoder], params: Params, target:
         )  # fmt: skip
         reasons = Reasons()
         while todo:
-            fill(cache, todo, cls, load, Path(params.dataset), entry.time_limit, reasons)
+            fill(cache, todo, engine, modality, reasons)
             # Where a file has changed, another of the content that it had may still be there.
             settled = cache.present(contents) | reasons.contents.keys()
             rest = [[i for i in batch if i.item_id not in reasons.items] for batch in batches]
@@ -103,6 +105,30 @@ def _encode_items(items: list[Item], cls: type[Encoder], params: Params, target:
         *(f"{n:,}" for n in (encoded, old, len(good) - encoded - old, len(failures), len(remarks))),
         time.monotonic() - started,
     )  # fmt: skip
+
+
+def _device(params: Params) -> str:
+    """Where the networks will run. InputError for one that is absent."""
+    if params.engine == "local":
+        return resolve_device(params.device)
+    from pipeline.encoding.ray_engine import device_in_cluster
+
+    return device_in_cluster(params.device)
+
+
+def _engine(
+    cls: type[Encoder], params: Params, device: str, precision: str
+) -> tuple[Callable[[], Encoder], Engine]:
+    """The network in this process, loaded when it is called for; and what encodes batches."""
+    dataset, seconds = Path(params.dataset), params.encode[cls.modality].time_limit
+    if params.engine == "local":
+        load = functools.cache(lambda: cls(params.weights, device, precision))
+        return load, local_engine(cls, load, dataset, seconds)
+    from pipeline.encoding.ray_engine import ray_engine
+
+    # Here it has nothing to encode, and perhaps no card: it says which weights were drawn.
+    load = functools.cache(lambda: cls(params.weights))
+    return load, ray_engine(cls, params.weights, device, precision, dataset, seconds)
 
 
 def encode_nothing(cls: type[Encoder], target: Target) -> None:

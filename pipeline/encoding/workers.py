@@ -153,10 +153,12 @@ def _no_main() -> Iterator[None]:
 
 
 class Pool:
-    """As many workers as there are cores; threads hand them their arguments."""
+    """`count` workers, by default as many as there are cores; threads hand them their arguments."""
 
-    def __init__(self, function: Callable[[Any], Any], seconds: float) -> None:
-        count = os.cpu_count() or 1
+    def __init__(
+        self, function: Callable[[Any], Any], seconds: float, count: int | None = None
+    ) -> None:
+        count = count or os.cpu_count() or 1
         self.workers = [Worker(function, seconds) for _ in range(count)]
         self.idle: SimpleQueue[Worker] = SimpleQueue()
         for worker in self.workers:

@@ -35,7 +35,7 @@ from pipeline.catalogue.workspace import Workspace
 from pipeline.common.device import resolve_device
 from pipeline.common.files import InputError, contained
 from pipeline.encoding.decoding import listened
-from pipeline.encoding.filling import encode_each
+from pipeline.encoding.network import encode_each
 from pipeline.encoding.workers import Pool
 
 SECONDS = 60.0  # that decoding a file may take
