@@ -67,7 +67,6 @@ class EmbeddingSystem(nn.Module, System):
     """
 
     constant_users: ClassVar[int] = 0  # the last of a user's numbers that are 1 for everybody
-    user_tables: ClassVar[tuple[str, ...]] = ("user_embedding",)  # parameters with a row a user
 
     def __init__(self, catalogue: Catalogue, config: Config[Any]) -> None:
         nn.Module.__init__(self)
@@ -89,6 +88,11 @@ class EmbeddingSystem(nn.Module, System):
             moved = [Modality(m.name, fn(m.vectors), fn(m.present)) for m in content]
             self.cold = fn(rows), moved
         return super()._apply(fn, recurse)
+
+    @property
+    def user_tables(self) -> tuple[str, ...]:
+        """The names of the parameters that have a row a user."""
+        return ("user_embedding",)
 
     @abstractmethod
     def forward(self) -> Embeddings:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
+from torch.nn import functional as F
 
 T = TypeVar("T")
 
@@ -138,3 +139,9 @@ def shared(table: Tensor, ranks: Ranks) -> Tensor:
         return table
     result: Tensor = _Shared.apply(table, ranks)
     return result
+
+
+def of_users(layer: nn.Linear, users: Tensor, ranks: Ranks) -> Tensor:
+    """A linear layer, which all processes have, of a process's own users: (u, d) → (u, d')."""
+    bias = None if layer.bias is None else shared(layer.bias, ranks)
+    return F.linear(users, shared(layer.weight, ranks), bias)

@@ -139,7 +139,10 @@ def test_what_is_wrong_is_said_once(tmp_path: Path) -> None:
     [
         ({"world_size": 0}, "world_size: 0 is not valid; valid: at least 1"),
         ({"world_size": 2, "fusion": "ease"}, "2 processes cannot fit ease: it inverts one matrix"),
-        ({"world_size": 2, "fusion": "mmgcn"}, "the same weights transform users and items"),
+        (
+            {"world_size": 2, "fusion": "blend"},
+            "some of its parts are solved in closed form; valid: 1, or",
+        ),
     ],
 )
 def test_what_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:

@@ -10,11 +10,12 @@ from torch.nn import functional as F
 
 from model.config import FITTING, Config, Positive, Range, SystemOptions
 from model.dataset import Catalogue, Modality
-from model.embedding import Embeddings, EmbeddingSystem, node_tables
+from model.embedding import Embeddings, EmbeddingSystem, node_tables, user_table
 from model.graph import mean_graphs
 from model.interactions import Interactions
 from model.objective import SquaredNorm
 from model.projection import counted, l2norm
+from model.ranks import ALONE, Ranks, of_users
 from model.sampling import Batch
 from model.sparse import SparseMatrix, product
 
@@ -26,7 +27,7 @@ class Options(SystemOptions):
     """The official code's defaults; `regularization` is w, of ids and preferences."""
 
     reads = FITTING | {"train.missing"}
-    undivided = "the same weights transform users and items"
+    undivided = ""
     content = True
 
     learning_rate: Annotated[float, Positive] = 0.0005
@@ -53,11 +54,13 @@ class Mmgcn(EmbeddingSystem):
         self.options = config.options
         missing = config.train.missing
         items_to_users, users_to_items = mean_graphs(catalogue.train)
+        self.all_users = catalogue.train.share.n_users
         drawn = node_tables(catalogue.train, d, nn.init.xavier_normal_)
         self.user_id, self.item_id = drawn
         self.networks: Sequence[_Network] = nn.ModuleList(  # type: ignore[assignment]
             _Network(
                 modality.filled(missing),
+                catalogue.train,
                 items_to_users,
                 users_to_items,
                 d,
@@ -71,6 +74,11 @@ class Mmgcn(EmbeddingSystem):
         if len(counts):
             counts = torch.where(counts.sum(0) == 0, 1.0, counts)
         self.register_buffer("counted", counts, persistent=False)
+
+    @property
+    def user_tables(self) -> tuple[str, ...]:
+        preferences = (f"networks.{n}.preference" for n in range(len(self.networks)))
+        return "user_id", *preferences
 
     def forward(self) -> Embeddings:
         if not len(self.networks):
@@ -118,15 +126,15 @@ class Mmgcn(EmbeddingSystem):
 
     def penalty(self, batch: Batch) -> Sequence[SquaredNorm]:
         """w (mean(id_u^2 + id_i^2) + mean(preference^2)), ids over the batch's pairs (u, i)."""
-        w = self.options.regularization
+        w, pairs = self.options.regularization, batch.size * batch.items.shape[1]
         terms = [
-            SquaredNorm(table, counts, w / (batch.items.numel() * table.shape[1]))
+            SquaredNorm(table, counts, w / (pairs * table.shape[1]))
             for table, counts in zip((self.user_id, self.item_id), batch.counts, strict=True)
         ]
         for network in self.networks:
-            table = network.preference
-            every = table.new_ones(len(table))
-            terms.append(SquaredNorm(table, every, w / (table.numel() * len(self.networks))))
+            table, every = network.preference, self.user_id.new_ones(self.n_users)
+            numbers = self.all_users * table.shape[1] * len(self.networks)
+            terms.append(SquaredNorm(table, every, w / numbers))
         return terms if w else ()
 
     def learning_rate(self, epoch: int) -> float:
@@ -139,6 +147,7 @@ class _Network(nn.Module):
     def __init__(
         self,
         features: Tensor,
+        train: Interactions,
         items_to_users: SparseMatrix,
         users_to_items: SparseMatrix,
         dimension: int,
@@ -153,12 +162,18 @@ class _Network(nn.Module):
         self.register_buffer("features", features, persistent=False)
         self.reduce: nn.Module = nn.Linear(width, IMAGE_WIDTH) if reduced else nn.Identity()
         width = IMAGE_WIDTH if reduced else width
-        n_users = items_to_users.shape[0]
-        self.preference = nn.Parameter(nn.init.xavier_normal_(torch.empty(n_users, width)))
+        self.ranks = train.share.ranks
+        self.preference = user_table(train, width, nn.init.xavier_normal_)
         widths = [width] + [dimension] * (layers - 1)
-        self.w = nn.ModuleList(nn.Linear(w, w, bias=False) for w in widths)
-        self.l = nn.ModuleList(nn.Linear(w, dimension) for w in widths)
-        self.g = nn.ModuleList(nn.Linear(w + dimension, dimension) for w in widths)
+        made = (
+            [nn.Linear(w, w, bias=False) for w in widths],
+            [nn.Linear(w, dimension) for w in widths],
+            [nn.Linear(w + dimension, dimension) for w in widths],
+        )
+        self.w: Sequence[nn.Linear]
+        self.l: Sequence[nn.Linear]
+        self.g: Sequence[nn.Linear]
+        self.w, self.l, self.g = map(nn.ModuleList, made)  # type: ignore[assignment]
         for layer in (*self.w, *self.l, self.g[0]):
             nn.init.xavier_normal_(layer.weight)
 
@@ -172,8 +187,9 @@ class _Network(nn.Module):
         found = [(users, items)]
         for w, l, g in zip(self.w, self.l, self.g, strict=True):  # noqa: E741 (the paper's names)
             h_users = F.leaky_relu(self.items_to_users(w(items)))
-            h_items = F.leaky_relu(self.users_to_items(w(users)))
-            users = _combine(g, h_users, F.leaky_relu(l(users)) + user_id)
+            h_items = F.leaky_relu(self.users_to_items(of_users(w, users, self.ranks)))
+            x = F.leaky_relu(of_users(l, users, self.ranks)) + user_id
+            users = _combine(g, h_users, x, self.ranks)
             items = _combine(g, h_items, F.leaky_relu(l(items)) + item_id)
             found.append((users, items))
         return found
@@ -199,5 +215,5 @@ class _Network(nn.Module):
         return items
 
 
-def _combine(g: nn.Module, h: Tensor, x: Tensor) -> Tensor:
-    return F.leaky_relu(g(torch.cat([h, x], dim=1)))
+def _combine(g: nn.Linear, h: Tensor, x: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    return F.leaky_relu(of_users(g, torch.cat([h, x], dim=1), ranks))

@@ -11,6 +11,7 @@ from model.dataset import Catalogue, Modality
 from model.embedding import Embeddings, node_tables
 from model.lightgcn import LightGCN
 from model.projection import l2norm
+from model.ranks import ALONE, Ranks, of_users
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Options(SystemOptions):
     """`output_layer`: whether W_out of eq. 1 is there."""
 
     reads = LIGHTGCN | {"train.missing"}
-    undivided = "the same weights transform users and items"
+    undivided = ""
     content = True
     without_content = "none"
 
@@ -54,8 +55,11 @@ class Mmlgcn(LightGCN):
             items.data.copy_(start)
         self.user_embedding = nn.Parameter(torch.cat([users for users, _ in tables], dim=1))
         self.item_embedding = nn.Parameter(torch.cat([items for _, items in tables], dim=1))
-        self.w = nn.ModuleList(nn.Linear(d, d, bias=False) for _ in modalities)
-        self.w_out: nn.Module = nn.Identity()
+        self.ranks = catalogue.train.share.ranks
+        self.w: Sequence[nn.Linear] = nn.ModuleList(  # type: ignore[assignment]
+            nn.Linear(d, d, bias=False) for _ in modalities
+        )
+        self.w_out: nn.Linear | None = None
         if config.options.output_layer:
             self.w_out = nn.Linear(len(modalities) * d, d, bias=False)
         self.fused = True
@@ -64,7 +68,7 @@ class Mmlgcn(LightGCN):
         """Users and items: (U, d) and (I, d), or (U, n d) and (I, n d) without the output layer."""
         if not self.fused:
             return Embeddings(users, items)
-        return Embeddings(self._project(users), self._project(items), items)
+        return Embeddings(self._project(users, self.ranks), self._project(items), items)
 
     def item_terms(self) -> dict[str, Tensor]:
         return self._split(self.collaborative()[1]) if self.fused else super().item_terms()
@@ -90,9 +94,9 @@ class Mmlgcn(LightGCN):
             for j, (name, part) in enumerate(zip(self.means, parts, strict=True))
         }
 
-    def _project(self, tables: Tensor) -> Tensor:
+    def _project(self, tables: Tensor, ranks: Ranks = ALONE) -> Tensor:
+        """Of items; of users, with the processes among which they are divided."""
         parts = tables.chunk(len(self.w), dim=1)
-        result: Tensor = self.w_out(
-            torch.cat([w(part) for w, part in zip(self.w, parts, strict=True)], dim=1)
-        )
-        return result
+        made = [of_users(w, part, ranks) for w, part in zip(self.w, parts, strict=True)]
+        joined = torch.cat(made, dim=1)
+        return joined if self.w_out is None else of_users(self.w_out, joined, ranks)

@@ -39,7 +39,6 @@ class Vbpr(EmbeddingSystem):
     """
 
     constant_users = 1
-    user_tables = ("gamma_users", "theta_users")
 
     def __init__(self, catalogue: Catalogue, config: Config[Options]) -> None:
         super().__init__(catalogue, config)
@@ -58,6 +57,10 @@ class Vbpr(EmbeddingSystem):
             self.theta_users = user_table(catalogue.train, d)
             self.content = xavier_table(width, d)  # E^T
             self.content_bias = xavier_table(width, 1)
+
+    @property
+    def user_tables(self) -> tuple[str, ...]:
+        return ("gamma_users", "theta_users")
 
     def forward(self) -> Embeddings:
         """Users (U, D) and items (I, D), D = 2 d + 1, or d + 1 without content."""
