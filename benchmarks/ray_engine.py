@@ -194,24 +194,20 @@ def speed(images: int, texts: int) -> None:
                 "local": local_engine(cls, lambda: encoder, raw, entry.time_limit),  # noqa: B023
                 "ray": ray_engine.ray_engine(cls, "bundled", "cpu", "fp32", raw, entry.time_limit),
             }
+            middle = [batches[len(batches) // 2]]  # of average length, if it is of texts
             rates: dict[str, list[float]] = {engine: [] for engine in engines}
             for turn in range(ROUNDS):
                 for engine, run in engines.items():
-                    first: list[tuple[float, int]] = []
-
-                    def timed(batches, run=run, first=first):  # type: ignore[no-untyped-def]
-                        for batch in run(batches):
-                            first.append((time.perf_counter(), len(batch)))
-                            yield batch
-
-                    with VectorCache(Path(f"{engine}{turn}.sqlite"), cls.width) as cache:
-                        whole = seconds(
-                            lambda: fill(cache, batches, timed, cls.modality, Reasons())  # noqa: B023
-                        )
-                    # From the first batch on: what starting takes is over then.
-                    rest = sum(n for _, n in first[1:]) / (first[-1][0] - first[0][0])
+                    took = []
+                    for part in (middle, batches):
+                        path = Path(f"{engine}{turn}-{len(part)}.sqlite")
+                        with VectorCache(path, cls.width) as cache:
+                            work = partial(fill, cache, part, run, cls.modality, Reasons())
+                            took.append(seconds(work))
+                    # What starting takes is in both.
+                    rest = (count - len(middle[0])) / (took[1] - took[0])
                     rates[engine].append(rest)
-                    print(f"{name}, {engine}: {rest:.2f} items/s, {count / whole:.2f} with start")
+                    print(f"{name}, {engine}: {rest:.2f} items/s, {count / took[1]:.2f} with start")
         ratio = median(b / a for a, b in zip(rates["local"], rates["ray"], strict=True))
         print(f"{name}: {count} items, ray reaches {ratio:.3f} of local (median)")
 

@@ -48,7 +48,8 @@ log = logging.getLogger("encode")
 
 COLUMN = "batch"
 WORKERS = 4  # decoding processes of an actor, at most: they are forked from one server
-SHARE = 0.5  # of a core, as Ray counts, for a decoding process and for a thread of a network
+# Of a core, as Ray counts, for a decoding process and for a thread of a network beside them.
+SHARE = 0.5
 
 
 def ray_engine(
@@ -72,7 +73,7 @@ def ray_engine(
 
     def run(batches: list[list[Item]]) -> Iterator[list[Encoded | Failed]]:
         with cluster():
-            sizes = pool_sizes(device)
+            sizes = pool_sizes(device, decoding=not cls.takes_text)
             data: ray.data.Dataset = ray.data.from_arrow([packed(batch) for batch in batches])
             if not cls.takes_text:
                 arguments = cls, dataset.absolute(), seconds, sizes.workers
@@ -167,7 +168,7 @@ class Sizes:
     gpus: int
 
 
-def pool_sizes(device: str) -> Sizes:
+def pool_sizes(device: str, decoding: bool) -> Sizes:
     """Sizes for the whole of the cluster that is connected. InputError if it has not what it takes.
 
     A network has as many threads as it would have in this process: on their number the last bits
@@ -191,7 +192,7 @@ def pool_sizes(device: str) -> Sizes:
         workers=workers,
         networks=gpus if device == "cuda" else max(1, cpus // counted),
         threads=threads,
-        cores=SHARE if device == "cuda" else SHARE * counted,
+        cores=SHARE if device == "cuda" else (SHARE if decoding else 1.0) * counted,
         gpus=1 if device == "cuda" else 0,
     )
 
