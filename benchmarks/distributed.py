@@ -105,7 +105,7 @@ def steps(shape: Shape, ranks: Ranks, d: int) -> dict[str, float]:
     Ranks.sum = counted  # type: ignore[method-assign]
     start, busy = time.perf_counter(), time.process_time()
     for number in range(STEPS):
-        fitter._take(given[number % (len(given) - 1)])
+        fitter._take(given[number % max(1, len(given) - 1)])
     taken = time.perf_counter() - start, time.process_time() - busy
     Ranks.sum = add_up  # type: ignore[method-assign]
     return {
@@ -137,6 +137,8 @@ def together(size: int, work: Callable[..., Any], *given: Any) -> list[Any]:
             process.start()
         for process in processes:
             process.join()
+        if any(process.exitcode for process in processes):
+            sys.exit(1)  # it has said why
         return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(size)]
 
 

@@ -66,7 +66,9 @@ def _require_memory(catalogue: Catalogue, config: Config[Any]) -> None:
     """For the embeddings, and for those of a batch: the least that a system with them takes."""
     read = flatten(config)
     if dimension := read.get("train.dimension"):
-        rows, negatives = catalogue.n_users + catalogue.n_items, read.get("train.negatives", 0)
+        # Every process draws all users' rows, to keep its own.
+        rows = catalogue.train.share.n_users + catalogue.n_items
+        negatives = read.get("train.negatives", 0)
         batch = min(read.get("train.batch_size", 0), len(catalogue.train)) * (2 + negatives)
         needed = 4 * dimension * (rows + batch)
         there = memory.available(torch.device("cpu"))

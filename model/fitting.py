@@ -22,7 +22,7 @@ from model.reductions import numbers
 from model.replay import Replayed, can_replay
 from model.sampling import Batch, BatchSampler
 from model.sparse import inner_products
-from model.system import Diverged, Fit, Row, Run, Selection, Snapshot
+from model.system import Diverged, Fit, FitError, Row, Run, Selection, Snapshot
 
 if TYPE_CHECKING:
     from model.embedding import EmbeddingSystem
@@ -131,6 +131,7 @@ class Fitter:
             measured |= self._validate(users, items)
             checked |= _lengths(users, items)
             checked["validation loss"] = measured["validation_loss"]
+        self._require_copies(epoch)
         sums = self._sums(checked)
         found = numbers(measured | sums)
         _require_finite(epoch, {name: found[name] for name in sums})
@@ -179,6 +180,21 @@ class Fitter:
         if self.system.by_cosine:
             return sampled_softmax(scores, self.settings.temperature, batch.size)
         return bpr(scores, batch.size)
+
+    def _require_copies(self, epoch: int) -> None:
+        """FitError unless all processes still have the same of what each has a copy."""
+        if self.ranks.size == 1:
+            return
+        own = self.system.user_tables
+        copies = {n: p.detach().sum() for n, p in self.parameters.items() if n not in own}
+        everyone = self.ranks.all(numbers(copies))
+        for name in copies:
+            values = [found[name] for found in everyone]
+            if len({*map(repr, values)}) > 1:
+                raise FitError(
+                    f"epoch {epoch}: {name}: the processes' copies differ ({values}); their "
+                    "machines need the same processors or cards, libraries and OMP_NUM_THREADS"
+                )
 
     def _sums(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """One pass, and float64 cannot overflow: a sum is finite if all its terms are.

@@ -135,7 +135,7 @@ class Projection(nn.Module):
             content: what `forward` returned.
             touched: (I,) bool.
         """
-        if not self.selects:
+        if not (self.selects and len(self)):
             return None
         has = (self.has[:, :, 0] > 0) & touched
         errors, losses = [], []

@@ -139,7 +139,7 @@ class System(ABC):
         Args:
             share: which users are this process's.
         """
-        return self.state()
+        return None if share.ranks.rank else self.state()
 
     @abstractmethod
     def load(self, state: Mapping[str, Tensor]) -> None:

@@ -8,14 +8,18 @@ machines it is started by hand, on each of them; `dvc repro` on the first then f
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import distributed as dist
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, record
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -31,6 +35,8 @@ from pipeline.experiments.experiment import Experiment
 
 log = logging.getLogger("train")
 
+PR_SET_PDEATHSIG = 1
+
 
 def start(world_size: int) -> None:
     """Have this module run by `world_size` processes on this machine.
@@ -39,6 +45,7 @@ def start(world_size: int) -> None:
     """
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // world_size)))
+    folder = tempfile.TemporaryDirectory(prefix="processes-")
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -47,9 +54,15 @@ def start(world_size: int) -> None:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,  # what is wrong stays so; a fit that was cut off goes on when run again
+        logs_specs=DefaultLogsSpecs(log_dir=folder.name),
     )
     try:
-        elastic_launch(config, sys.executable)("-m", __name__)
+        with folder:
+            elastic_launch(config, sys.executable)("-m", __name__)
+    except SignalException as error:
+        if error.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        sys.exit(128 + error.sigval)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         said = failure.message  # a mapping, if the process could still say it
@@ -89,9 +102,16 @@ def joined(world_size: int, device: str) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
+def _end_with_parent() -> None:
+    """Not to be left fitting where whoever started this process was killed; on Linux."""
+    if prctl := getattr(ctypes.CDLL(None), "prctl", None):
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 @record
 def main() -> None:
     """Fit as one of the processes."""
+    _end_with_parent()
     if os.environ.get("RANK", "0") != "0":
         logging.disable(logging.WARNING)  # the first process speaks for all
         progress.silence()
@@ -101,7 +121,7 @@ def main() -> None:
     if params.world_size > (n_users := workspace.dataset.catalogue.n_users):
         raise InputError(
             f"params.yaml: world_size: {params.world_size} processes for {n_users} users; "
-            "each has some users to itself"
+            f"valid: at most {n_users}"
         )
     with joined(params.world_size, experiment.device) as ranks:
         log.info("%s: fitted by %d processes", experiment.label, ranks.size)

@@ -45,6 +45,8 @@ def main() -> None:
             from pipeline import distributed
 
             distributed.start(params.world_size)
+            if not is_fitted(experiment, workspace):
+                raise RuntimeError(f"{experiment.label} was fitted, and its cell is not there")
     cell = cell_of(experiment, workspace)
     model = cell.model(workspace)
     tensors = model.state() | model.constants()

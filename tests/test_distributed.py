@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,12 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file
 from small import write_workspace
 
+from model.ranks import Ranks
+from pipeline.catalogue.workspace import Workspace
+from pipeline.common.command import INTERRUPTED
 from pipeline.common.files import InputError
 from pipeline.common.params import load
+from pipeline.experiments.cells import fit_missing
 from pipeline.experiments.experiment import Experiment
 
 ROOT = Path(__file__).parents[1]
@@ -24,20 +27,26 @@ SMALL = {
     "device": "cpu", "fusion": "frozen", "layers": 2, "seed": 3, "protocol": "refit",
     "train": {"dimension": 8, "epochs": 40, "batch_size": 50, "patience": 40},
 }  # fmt: skip
-# Keeps every epoch's state; says where it begins; waits after an epoch, to be killed then.
+# Keeps every epoch's state; says where it begins; the second process may die before it has kept
+# that of epoch 5, which the first has.
 CHILD = """
-import sys, time
+import os, signal, sys
 sys.path.insert(0, {tests!r})
 from pipeline.common.command import run_stage
 from pipeline.experiments import checkpoint
 from pipeline import distributed
 checkpoint.SECONDS_BETWEEN = 0.0
-old = checkpoint.Checkpoint.load
-def load(self):
-    state = old(self)
+load, save = checkpoint.Checkpoint.load, checkpoint.Checkpoint.save
+def told(self):
+    state = load(self)
     print("start", len(state.history) if state else 0, flush=True)
     return state
-checkpoint.Checkpoint.load = load
+def killed(self, snapshot):
+    if (os.environ["RANK"], len(snapshot.history)) == ({rank!r}, 5):
+        self.ranks.agreed(True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(self, snapshot)
+checkpoint.Checkpoint.load, checkpoint.Checkpoint.save = told, killed
 run_stage(distributed.reported)
 """
 
@@ -85,44 +94,34 @@ def test_two_processes_as_one(tmp_path: Path) -> None:
         assert two[name][split] == pytest.approx(values, abs=1e-3)
 
 
-def test_killed_and_resumed(tmp_path: Path) -> None:
-    def run(root: Path, kill: bool) -> list[str]:
-        script = root / "child.py"
-        script.write_text(CHILD.format(tests=str(TESTS)))
-        child = subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-             str(script)],
-            cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=os.environ | {"DVC_ROOT": str(root), "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        if kill:
-            while not list(root.glob(".cache/fits/*1-of-2.*")) and child.poll() is None:
-                time.sleep(0.01)
-            workers = subprocess.run(
-                ["pgrep", "-P", str(child.pid)], capture_output=True, text=True, check=True
-            ).stdout.split()
-            os.kill(int(workers[-1]), signal.SIGKILL)
-        assert child.stdout is not None
-        lines = child.stdout.read().splitlines()
-        child.wait()
-        return lines
+def processes(root: Path, dies: str = "") -> tuple[int, list[str]]:
+    """Two that fit in `root`, of which one may die: how that ends, and what they say."""
+    script = root / "child.py"
+    script.write_text(CHILD.format(tests=str(TESTS), rank=dies))
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*run, str(script)], cwd=root, capture_output=True, text=True, check=False,
+        env=os.environ | {"DVC_ROOT": str(root), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    return done.returncode, done.stdout.splitlines()
 
+
+def test_killed_and_resumed(tmp_path: Path) -> None:
+    settings = SMALL["train"] | {"epochs": 8, "patience": 8}
     for name in ("whole", "killed"):
         write_workspace(tmp_path / name)
-        write_params(tmp_path / name, world_size=2, protocol="validated", train=SMALL["train"] | {
-            "epochs": 60, "patience": 60,
-        })  # fmt: skip
-    whole, killed = run(tmp_path / "whole", False), run(tmp_path / "killed", True)
-    assert whole == ["start 0"] * 2 and killed == ["start 0"] * 2
-    assert not list((tmp_path / "killed/.cache/cells").glob("*"))
-    resumed = run(tmp_path / "killed", False)
-    assert len(set(resumed)) == 1 and int(resumed[0].split()[1]) > 0
-    cells = [
-        list((tmp_path / name).glob(".cache/cells/*.safetensors")) for name in ("whole", "killed")
-    ]
+        write_params(tmp_path / name, world_size=2, protocol="validated", train=settings)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert processes(whole) == (0, ["start 0"] * 2)
+    assert processes(killed, dies="1") == (1, ["start 0"] * 2)
+    kept = sorted(path.name.partition(".")[2] for path in killed.glob(".cache/fits/*"))
+    assert kept == [f"0-of-2.{n}.safetensors" for n in (4, 5)] + ["1-of-2.4.safetensors"]
+    assert not list(killed.glob(".cache/cells/*"))
+    assert processes(killed) == (0, ["start 4"] * 2)
+    cells = [list(root.glob(".cache/cells/*.safetensors")) for root in (whole, killed)]
     (one,), (other,) = cells
     assert one.name == other.name and one.read_bytes() == other.read_bytes()
-    assert not list((tmp_path / "killed/.cache/fits").glob("*"))
+    assert not list(killed.glob(".cache/fits/*"))
 
 
 def test_what_is_wrong_is_said_once(tmp_path: Path) -> None:
@@ -151,6 +150,60 @@ def test_what_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> 
         load(tmp_path / "params.yaml")
 
 
+class Others(Ranks):
+    """The first of two processes, of which the other comes with something else."""
+
+    def all(self, value: Any) -> list[Any]:
+        return [value, f"not {value}"]
+
+
+def test_processes_that_were_given_something_else(tmp_path: Path, monkeypatch: Any) -> None:
+    write_workspace(tmp_path)
+    write_params(tmp_path, world_size=2)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="differ in parameters, data, code"):
+        fit_missing(Experiment.trained(load()), Workspace(), Others(0, 2))
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    write_workspace(tmp_path)
+    settings = SMALL["train"] | {"epochs": 100_000, "patience": 100_000}
+    write_params(tmp_path, world_size=2, train=settings)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.train"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"DVC_ROOT": str(tmp_path)},
+    )  # fmt: skip
+    assert child.stderr is not None
+    said = ""
+    while "fitted by 2 processes" not in said:
+        said += child.stderr.readline()
+    child.send_signal(signal.SIGINT)
+    said = child.stderr.read()
+    assert child.wait() == INTERRUPTED
+    assert said.endswith("interrupted; what was finished is kept\n")
+
+
+def test_files_of_several_processes_are_one_fit(
+    tmp_path: Path, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    from pipeline.experiments import kept
+
+    caplog.set_level("INFO")
+    write_workspace(tmp_path)
+    write_params(tmp_path, world_size=2)
+    monkeypatch.chdir(tmp_path)
+    name = Experiment.trained(load()).strict.fingerprint(Workspace())[:32]
+    Path(".cache/fits").mkdir(parents=True)
+    files = [Path(f".cache/fits/{name}.{rank}-of-2.30.safetensors") for rank in (0, 1)]
+    other = Path(f".cache/fits/{'0' * 32}.0-of-2.30.safetensors")
+    for path in (*files, other):
+        path.write_bytes(b"")
+    kept.show()
+    assert "2 fits under way, 0.0 MB, 1 unused" in caplog.text
+    kept.prune()
+    assert all(path.is_file() for path in files) and not other.exists()
+
+
 def test_not_started_by_torchrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.distributed import joined
 
@@ -163,7 +216,6 @@ def test_not_started_by_torchrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_model_is_of_its_number_of_processes(tmp_path: Path, monkeypatch: Any) -> None:
-    from pipeline.catalogue.workspace import Workspace
     from pipeline.experiments.kept import used_models
 
     write_workspace(tmp_path)

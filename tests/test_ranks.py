@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from model.ranks import ALONE, Ranks, bounds_of, shared
 from model.system import Run, Snapshot
 from model.systems import SYSTEMS, options_class
 
+TESTS = Path(__file__).parent
 CPU = torch.device("cpu")
 U, I = 90, 60  # noqa: E741
 EPOCHS = 20
@@ -35,6 +36,12 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "softmax": ("alpha", {"loss": "softmax", "negatives": 4}),
     "learned": ("unfrozen", {"projection": "learned", "aggregate": "ensemble"}),
     "content's losses": ("frozen", {"projection": "learned", "content": CONTENT_LOSSES}),
+    "no content": ("frozen", {"modalities": 0, "content": CONTENT_LOSSES}),
+    "concatenated": ("frozen", {"aggregate": "concat", "missing": "mean"}),
+    "weights of content": (
+        "vbpr",
+        {"negatives": 2, "options": {"content_regularization": 0.1}},
+    ),
     "new items": ("frozen", {"cold_items": "new", "id_dropout": 0.3}),
     "an epoch's neighbours": ("lattice", {"options": {"rebuild": "epoch"}}),
     "one that stops early": ("none", {"patience": 2, "learning_rate": 0.2}),
@@ -51,6 +58,7 @@ def config(case: str) -> Any:
     changes = {"epochs": EPOCHS, "batch_size": 400, "patience": EPOCHS, "dimension": 12} | changes
     if content := changes.get("content"):
         changes["content"] = replace(PLAIN.content, **content)
+    changes.pop("modalities", None)
     layers, options = changes.pop("layers", 2), changes.pop("options", {})
     small = {"lattice": {"neighbors": 4, "feature_dimension": 5, "learning_rate": 0.005}}
     return config_of(system, layers, small.get(system, {}) | options, **changes)
@@ -78,7 +86,7 @@ class Found:
     def __init__(self, case: str, ranks: Ranks, resumed: Snapshot | None = None) -> None:
         system = CASES[case][0]
         own, given = dataset().of_rank(ranks), config(case)
-        if not given.options.content:
+        if not given.options.content or "modalities" in CASES[case][1]:
             own = Dataset(Catalogue(own.catalogue.train), own.validation, own.test)
         made = build(system_class(system), own.catalogue, given, 3)
         self.snapshots: list[Snapshot] = []
@@ -100,7 +108,8 @@ def together(rank: int, size: int, folder: Path) -> None:
     """A process: every case, into files."""
     torch.set_num_threads(1)
     store = f"file://{folder}/store"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
+    limit = timedelta(seconds=100)  # where one has gone, or comes to something else
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=size, timeout=limit)
     ranks = Ranks(rank, size)
     for case in SIZES[size]:
         found = Found(case, ranks)
@@ -119,21 +128,21 @@ def together(rank: int, size: int, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=SIZES)
-def folder(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     size, made = request.param, tmp_path_factory.mktemp("ranks")
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [os.environ["PYTHONPATH"], str(Path(__file__).parent)]
-    )
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=together, args=(r, size, made)) for r in range(size)]
-    for process in processes:
-        process.start()
+    processes = [
+        context.Process(target=together, args=(rank, size, made), daemon=True)
+        for rank in range(size)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (TESTS.parent, TESTS))))
+        for process in processes:
+            process.start()
     for process in processes:
         process.join(200)
     assert [process.exitcode for process in processes] == [0] * size
-    yield made
+    return made
 
 
 def found(folder: Path, name: str) -> list[Any]:

@@ -19,6 +19,7 @@ from safetensors import safe_open
 from model.metrics import Measure
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import paths
+from pipeline.common.files import InputError
 from pipeline.experiments.checkpoint import Checkpoint
 from pipeline.experiments.experiment import Experiment
 from pipeline.experiments.fitting import fit_cell, read_costs, refit_cell
@@ -124,12 +125,20 @@ def fit_missing(
             first writes the cell.
 
     Raises:
-        InputError: the fit diverged; nothing of it is kept.
+        InputError: the fit diverged, and nothing of it is kept; or the processes were not given
+            the same.
     """
     print_ = experiment.fingerprint(workspace)
     path = cell_path(print_)
     there = path.is_file()
-    if there if ranks is None else ranks.agreed(there):
+    if ranks is not None:
+        if len({*ranks.all(print_)}) > 1:
+            raise InputError(
+                "the processes that are to fit together differ in parameters, data, code, the "
+                "version of torch, or device; all machines need the same"
+            )
+        there = ranks.agreed(there)
+    if there:
         return path, False
     checkpoint = Checkpoint(fit_path(print_), ranks)
     if experiment.refits(workspace):
@@ -137,12 +146,15 @@ def fit_missing(
         refit_cell(experiment, experiment.dataset(workspace), strict, path, checkpoint)
     else:
         fit_cell(experiment, experiment.dataset(workspace), path, checkpoint)
+    if ranks is not None:
+        ranks.all(None)  # the first has written the cell
+    checkpoint.remove()
     return path, True
 
 
-def cell_of(experiment: Experiment, workspace: Workspace, ranks: Ranks | None = None) -> Cell:
+def cell_of(experiment: Experiment, workspace: Workspace) -> Cell:
     """The cell of `experiment`: what is kept, or else fitted now, as `fit_missing`."""
-    path, fresh = fit_missing(experiment, workspace, ranks)
+    path, fresh = fit_missing(experiment, workspace)
     with safe_open(path, framework="numpy") as file:
         described = json.loads(file.metadata()["cell"])
     described["measures"] = [Measure(*measure) for measure in described["measures"]]

@@ -100,5 +100,8 @@ class Checkpoint:
         """The last state that every process has."""
         own = self._own()
         everyone = [set(own)] if self.ranks is None else self.ranks.all(set(own))
-        common = set.intersection(*everyone)
-        return own[max(common)] if common else None
+        common = max(set.intersection(*everyone), default=None)
+        for epoch, path in own.items():
+            if epoch != common:  # not everybody has it: it is not to be mistaken for a later run's
+                path.unlink(missing_ok=True)
+        return None if common is None else own[common]

@@ -108,7 +108,8 @@ class Experiment:
     def record(self, workspace: Workspace) -> dict[str, Any]:
         """Key → value of all that the fitted model depends on, as params.yaml has it."""
         refitted = {"protocol": REFIT} if self.refits(workspace) else {}
-        return self.config.record() | refitted
+        several = {"world_size": self.world_size} if self.world_size > 1 else {}
+        return self.config.record() | refitted | several
 
     def fingerprint(self, workspace: Workspace) -> str:
         """Hexadecimal sha256 of everything that the cell depends on."""

@@ -51,7 +51,6 @@ def fit_cell(experiment: Experiment, whole: Dataset, path: Path, checkpoint: Che
     found = evaluate_splits(dataset, system.scorer())
     state = system.whole_state(dataset.catalogue.train.share)
     if state is None:  # another process has it
-        checkpoint.remove()
         return
     described = {
         "history": told.history,
@@ -66,7 +65,6 @@ def fit_cell(experiment: Experiment, whole: Dataset, path: Path, checkpoint: Che
     for split, evaluation in found.items():
         judged |= judged_tensors(split, getattr(whole, split), evaluation)
     _write(path, state, judged, described, _costs(experiment, checkpoint, held))
-    checkpoint.remove()
 
 
 def refit_cell(
@@ -95,7 +93,6 @@ def refit_cell(
     tested = evaluate_splits(dataset, system.scorer()).get("test")
     state = system.whole_state(dataset.catalogue.train.share)
     if state is None:  # another process has it
-        checkpoint.remove()
         return
     if tested:
         described["results"] += _rows(REFIT, tested)
@@ -106,7 +103,6 @@ def refit_cell(
         "megabytes": max(before["megabytes"], after["megabytes"]),
     }
     _write(path, state, judged, described, both)
-    checkpoint.remove()
 
 
 def _fitted(

@@ -65,6 +65,11 @@ def files(folder: Path) -> Iterator[Path]:
     return (path for path in found if not path.name.startswith("."))
 
 
+def model_of(path: Path) -> Path:
+    """The file by which `used_models` knows what lies at `path`: each process of a fit has one."""
+    return path.with_name(f"{path.name.partition('.')[0]}.safetensors")
+
+
 def prune() -> None:
     """Drop what the present workspace does not use, and what killed processes left behind."""
     vectors, models = used_vectors(), used_models()
@@ -78,8 +83,7 @@ def prune() -> None:
             with VectorCache(path, width_of(path)) as cache:
                 log.info("%s: dropped %d vectors", path, cache.keep_only(keys))
     for path in (*files(paths.CELLS), *files(paths.FITS)):
-        # A fit of several processes has a file of each of them.
-        if path.with_name(f"{path.name.partition('.')[0]}.safetensors") not in models:
+        if model_of(path) not in models:
             log.info("removed %s (%.1f MB)", path, path.stat().st_size / 1e6)
             path.unlink()
     for folder in (paths.VECTORS, paths.CELLS, paths.FITS):
@@ -104,7 +108,7 @@ def show() -> None:
         log.info("%s: %d files, %.1f MB", paths.DOWNLOADS, len(downloaded), megabytes)
     for what, folder in {"fitted models": paths.CELLS, "fits under way": paths.FITS}.items():
         if found := list(files(folder)):
-            fitted = [path for path in found if path.suffix == ".safetensors"]
-            spare = sum(path not in models for path in fitted)
+            fitted = {model_of(path) for path in found}
+            spare = len(fitted - models)
             megabytes = sum(path.stat().st_size for path in found) / 1e6
             log.info("%s: %d %s, %.1f MB, %d unused", folder, len(fitted), what, megabytes, spare)
