@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from encoders import encoder_class
 
 HOUR, DAY = 3600, 86_400
+SECTOR = 32  # bytes that a card reads at least
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,16 @@ class Step:
         values; a card has copies of users and items in the graph.
         """
         share = 1 if self.divided == "numbers" else self.ranks
-        indices = (3 + (4 if card else 2) * bool(self.layers)) * self.index
-        edge = indices + 2 * self.number * bool(self.layers)
+        edge = 2 * self.index + 8
+        if self.layers:
+            edge += (4 if card else 2) * self.index + 2 * self.number
         return 6 * self.number * self.size + edge * self.edges / share + self.index * self.edges
 
     def on_cards(self, given: Assumed) -> tuple[float, float, float]:
         """Seconds of products, of tables, and of the network."""
         entries, width = self.gathered
-        products = entries * (width * self.number + self.index + 4) / given.copy / given.gather
+        read = max(SECTOR, width * self.number) + self.index + self.number
+        products = entries * read / given.copy / given.gather
         tables = (self.passes + 7) * self.number * self.size / given.copy
         ring = given.inside if self.ranks <= given.cards else given.between
         return products, tables, 2 * (self.ranks - 1) / self.ranks * sum(self.reduced) / ring
@@ -189,20 +192,19 @@ def training(given: Assumed) -> None:
             ("K = 0, items divided", {"layers": 0, "divided": "items"}),
         ):
             fitted(label, replace(step, **changes), given)  # type: ignore[arg-type]
-    print()
+    table("items, 8 cards", "GB summed a step", "six tables of items, GB", "items that fit",
+          "GB in a node at the start", "PB of scores a validation", "s")  # fmt: skip
     for step in catalogues:
         step = replace(step, ranks=8)
-        rest = step.held(card=True) - 6 * 4 * step.items * step.dimension
-        most = (given.memory - rest) / (6 * 4 * step.dimension)
-        drawn = 4 * step.dimension * (step.users + step.items)
-        scores = 8 * step.users * step.items / given.copy / step.ranks
-        print(
-            f"{step.items:,.0f} items, 8 cards: {sum(step.reduced) / 1e9:.1f} GB summed a step; at "
-            f"most {most:,.0f} items fit; six copies of the items {24 * step.dimension * step.items / 1e9:.1f} GB; "
-            f"at the start 8 processes of a node hold {8 * (24 * step.edges + drawn) / 1e9:.0f} GB "
-            f"(all edges, all tables); a validation of all users writes and reads "
-            f"{4 * step.users * step.items / 1e15:.1f} PB of scores, {scores:.0f} s"
-        )
+        item = 6 * step.number * step.dimension
+        rest = step.held(card=True) - item * step.items
+        drawn = step.number * step.dimension * (step.users + step.items)
+        scores = 4 * step.users * step.items  # written once and read once, at the very least
+        row(
+            step.items, sum(step.reduced) / 1e9, item * step.items / 1e9,
+            (given.memory - rest) / item, step.ranks * (16 * step.edges + drawn) / 1e9,
+            scores / 1e15, 2 * scores / given.copy / step.ranks,
+        )  # fmt: skip
 
 
 def encoding(given: Assumed) -> None:
