@@ -117,12 +117,13 @@ def rank_process(rank: int, size: int, folder: str, shape: Shape) -> dict[str, A
 
 def training() -> None:
     torch.set_num_threads(1)
-    number, byte, adam = constants(SMALL)
-    print(
-        f"a gathered number {number * 1e9:.3f} ns, a byte of a pass {byte * 1e9:.3f} ns, a number "
-        f"under Adam {adam * 1e9:.2f} ns: {SMALL}"
-    )
-    for shape in (SMALL, LARGE):
+    known = {shape: constants(shape) for shape in (SMALL, LARGE)}
+    for shape, (number, byte, adam) in known.items():
+        print(
+            f"{shape}: a gathered number {number * 1e9:.3f} ns, a byte of a pass "
+            f"{byte * 1e9:.3f}, a number under Adam {adam * 1e9:.2f}"
+        )
+    for shape in known:
         for size in (1, 2):
             context = multiprocessing.get_context("spawn")
             with tempfile.TemporaryDirectory() as folder, context.Pool(size) as pool:
@@ -130,22 +131,20 @@ def training() -> None:
                 ranks = pool.starmap(rank_process, calls, chunksize=1)
             step = Step(shape.users, shape.items, shape.edges, ranks=size)
             entries, width = step.gathered
-            sum_ = mean(rank.get("reduced", 0.0) for rank in ranks)
-            parts = {
-                "products": number * entries * width,
-                "tables": (byte * step.passes * 4 + adam) * step.size,
-                "sums": sum_ * sum(step.reduced),
-            }
-            whole, taken = sum(parts.values()), mean(rank["step"] for rank in ranks)
+            sums = mean(rank.get("reduced", 0.0) for rank in ranks) * sum(step.reduced)
+            taken, held = (mean(rank[name] for rank in ranks) for name in ("step", "held"))
+            print(f"{shape.edges} edges, {size} ranks: measured {taken:.2f} s a step,", end="")
+            for label, (number, byte, adam) in (("small", known[SMALL]), ("own", known[shape])):
+                parts = number * entries * width, (byte * step.passes * 4 + adam) * step.size, sums
+                print(
+                    f" predicted by the {label} size's constants {sum(parts):.2f} (products, "
+                    f"tables, sums: {', '.join(f'{part:.2f}' for part in parts)}), ratio "
+                    f"{sum(parts) / taken:.2f};", end=""
+                )  # fmt: skip
             print(
-                f"{shape.edges} edges, {size} ranks: predicted {whole:.2f} s ("
-                + ", ".join(f"{name} {part:.2f}" for name, part in parts.items())
-                + f"), measured {taken:.2f}, ratio {whole / taken:.2f}, by the clock "
-                f"{max(rank['clock'] for rank in ranks):.1f} s; memory predicted "
-                f"{step.held(False) / 1e9:.2f} GB, measured "
-                f"{mean(rank['held'] for rank in ranks) / 1e9:.2f}; a byte summed "
-                f"{sum_ * 1e9:.2f} ns; sums as counted: "
-                f"{sorted(ranks[0]['sums']) == sorted(step.reduced) or size == 1}",
+                f" by the clock {max(rank['clock'] for rank in ranks):.1f}; memory predicted "
+                f"{step.held(False) / 1e9:.2f} GB, measured {held / 1e9:.2f}; sums over ranks as "
+                f"counted: {size == 1 or sorted(ranks[0]['sums']) == sorted(step.reduced)}",
                 flush=True,
             )
 
