@@ -22,7 +22,7 @@ class Assumed:
 
     copy: float = 2.9e12  # measured: bytes a second that a card's memory moves
     images: float = 7680.0  # measured: ViT images a second that a card encodes, decoded already
-    gather: float = 0.5  # share of `copy` that rows reach which are gathered at random
+    gather: float = 0.5  # share of `copy` that rows reach which are gathered from a large table
     launch: float = 4e-3  # seconds a step to launch it, without a graph (171 ms / 43, measured)
     memory: float = 80e9  # bytes of a card
     inside: float = 360e9  # bytes a second of a ring within a node (NVLink, 450 nominal)
@@ -210,6 +210,13 @@ def training(given: Assumed) -> None:
             (given.memory - rest) / item, step.ranks * (16 * step.edges + drawn) / 1e9,
             scores / 1e15, 2 * scores / given.copy / step.ranks,
         )  # fmt: skip
+    seen = Step(6036, 3081, 346_501, dimension=512)
+    entries, width = seen.gathered
+    reached = entries * width * seen.number / (2 * seen.layers * 258e-6)
+    print(
+        f"\nMovieLens1M, d = 512, tables of {seen.number * seen.size / 1e6:.0f} MB: a card's "
+        f"products (measured) gather {reached / 1e12:.1f} TB/s, {reached / given.copy:.2f} of a copy"
+    )
 
 
 def encoding(given: Assumed) -> None:
