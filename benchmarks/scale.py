@@ -138,9 +138,9 @@ ITEMS = (  # as `encoding` found them on 2026-11-27
     Media("minilm", 321, 0.0, 0.000134, 1.308e9, 0.0181),
     Media("vit", 260_008, 0.0134, 0.000576, 35.13e9, 0.441),
     Media("vggish", 160_749, 0.0440, 0.000775, 17.28e9, 0.194),
-    Media("r2plus1d", 1e6, 0.5, 0.02, 400e9, 5.0),
+    Media("r2plus1d", 718_148, 0.235, 0.00357, 405.2e9, 8.18),
 )
-STORE = Store(1e9, 2e4, 1.1, 0.9, 1000)
+STORE = Store(1.811e9, 73_629, 1.042, 0.856, 530)
 
 
 def row(*cells: object) -> None:
@@ -215,7 +215,8 @@ def training(given: Assumed) -> None:
     reached = entries * width * seen.number / (2 * seen.layers * 258e-6)
     print(
         f"\nMovieLens1M, d = 512, tables of {seen.number * seen.size / 1e6:.0f} MB: a card's "
-        f"products (measured) gather {reached / 1e12:.1f} TB/s, {reached / given.copy:.2f} of a copy"
+        f"products (measured) gather {reached / 1e12:.1f} TB/s, {reached / given.copy:.1f} times "
+        f"what a copy moves"
     )
 
 
@@ -231,13 +232,13 @@ def encoding(given: Assumed) -> None:
     for m in ITEMS:
         times = (m.decode, m.driver, m.forward, m.flops / reached)
         decode, driver, here, there = (1e3 * taken for taken in times)
-        row(m.encoder, m.size, decode, driver, m.flops / 1e9, here, there)
+        row(m.encoder, float(m.size), decode, driver, m.flops / 1e9, here, there)
     table(f"{given.items:.0e} items, as built", "TB read", "one process, items/s", "its cores",
           "storage", "days", "dollars", "core hours of hashing", "GB in Parquet",
           "GB in the cache")  # fmt: skip
     for m in ITEMS:
         process = 1 / (m.driver + m.flops / reached)  # in turn: it waits for the card
-        cores = given.cores / m.decode if m.decode else float("inf")
+        cores = given.cores / (m.decode + m.driver)
         storage = given.storage / m.size
         taken = given.items / min(process, cores, storage)
         vectors = 4 * encoder_class(m.encoder).width * given.items / 1e9
@@ -250,8 +251,8 @@ def encoding(given: Assumed) -> None:
           "decoded elsewhere: cards", "cores", "cores a card", "dollars", "GB/s read")  # fmt: skip
     for m in ITEMS:
         network, core = pace * m.flops / reached, pace * (m.decode + m.driver)
-        built = max(network + pace * m.driver, pace * m.decode / given.cores)
         busy = max(network, core / given.cores)
+        built = max(network + pace * m.driver, busy)
         row(
             m.encoder, built, built * 24 * given.price, busy, busy * 24 * given.price,
             network, core, core / network,
