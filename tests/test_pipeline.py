@@ -88,7 +88,8 @@ EDITS = {
     "encode.text.precision=bf16": ["encode@text", "report"],
     "weights=pretrained": [*ENCODE, "report"],
     "device=cpu": [*ENCODE, *FIT, "report"],
-    "engine=ray": ENCODE,  # the same files: they end it
+    "engine=ray": [*ENCODE, "report"],  # the same files: nothing else follows
+    "world_size=2": ["train", "report"],
     "prepare.seed=7": ["prepare", "report"],
     "sample.seed=7": ["report"],
 }

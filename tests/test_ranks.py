@@ -24,7 +24,7 @@ from model.systems import SYSTEMS, options_class
 TESTS = Path(__file__).parent
 CPU = torch.device("cpu")
 U, I = 90, 60  # noqa: E741
-EPOCHS = 20
+EPOCHS = 8
 DIVIDED = tuple(name for name in SYSTEMS if not options_class(name).undivided)
 CONTENT_LOSSES = {"single_branch": True, "autoencoder": 0.1, "contrast": 0.1}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -57,7 +57,7 @@ def config(case: str) -> Any:
     from small import PLAIN
 
     system, changes = CASES[case]
-    changes = {"epochs": EPOCHS, "batch_size": 400, "patience": EPOCHS, "dimension": 12} | changes
+    changes = {"epochs": EPOCHS, "batch_size": 450, "patience": EPOCHS, "dimension": 12} | changes
     if content := changes.get("content"):
         changes["content"] = replace(PLAIN.content, **content)
     changes.pop("modalities", None)
