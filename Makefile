@@ -23,10 +23,10 @@ repro: install ## run the whole pipeline; ends with reports/index.html
 	dvc repro
 	@echo "the report: reports/index.html"
 
-# Three workers for two cores, since many tests wait for processes of their own.
+# A worker a core.
 test: export OMP_NUM_THREADS := 1
 test: install ## run the tests
-	python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install ## ruff and mypy
 	ruff check .

@@ -17,6 +17,11 @@ from model.ranking import InnerProduct, Scorer
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+
+
 def random_interactions(users: int, items: int, edges: int, seed: int) -> Interactions:
     generator = torch.Generator().manual_seed(seed)
     u = torch.randint(users, (edges,), generator=generator)
