@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -88,31 +88,34 @@ def fitted(system: str, shape: Shape, ranks: Ranks, epochs: int) -> dict[str, An
     }
 
 
-def steps(shape: Shape, ranks: Ranks, d: int) -> dict[str, float]:
-    """What a step of `none` takes, and adds up over the processes."""
-    fitter = fitter_of("none", shape, ranks, 1, d)
-    sizes: list[int] = []
-    add_up = Ranks.sum
+class Counting(Ranks):
+    """Keeps how many bytes each sum over the processes has."""
 
-    def counted(self: Ranks, tensor: Tensor) -> Tensor:
+    sizes: ClassVar[list[int]] = []
+
+    def sum(self, tensor: Tensor) -> Tensor:
         if self.size > 1:
-            sizes.append(tensor.numel() * tensor.element_size())
-        return add_up(self, tensor)
+            self.sizes.append(tensor.numel() * tensor.element_size())
+        return super().sum(tensor)
 
+
+def steps(system: str, shape: Shape, ranks: Ranks, d: int) -> dict[str, float]:
+    """What a step takes, and adds up over the processes."""
+    counting = Counting(ranks.rank, ranks.size)
+    fitter = fitter_of(system, shape, counting, 1, d)
     given = fitter.batches.shuffled(fitter.generator)
     for edges in given[:2]:
         fitter._take(edges)
-    Ranks.sum = counted  # type: ignore[method-assign]
+    counting.sizes.clear()
     start, busy = time.perf_counter(), time.process_time()
     for number in range(STEPS):
         fitter._take(given[number % max(1, len(given) - 1)])
     taken = time.perf_counter() - start, time.process_time() - busy
-    Ranks.sum = add_up  # type: ignore[method-assign]
     return {
         "wall": taken[0] / STEPS,
         "processor": taken[1] / STEPS,
-        "megabytes": sum(sizes) / STEPS / 1e6,
-        "sums": len(sizes) / STEPS,
+        "megabytes": sum(counting.sizes) / STEPS / 1e6,
+        "sums": len(counting.sizes) / STEPS,
     }
 
 
@@ -140,10 +143,6 @@ def together(size: int, work: Callable[..., Any], *given: Any) -> list[Any]:
         if any(process.exitcode for process in processes):
             sys.exit(1)  # it has said why
         return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(size)]
-
-
-def _steps(_: str, shape: Shape, ranks: Ranks, d: int) -> dict[str, float]:
-    return steps(shape, ranks, d)
 
 
 def furthest(one: Tensor, other: Tensor) -> float:
@@ -181,7 +180,7 @@ def main() -> None:
         d = int(words[2]) if len(words) > 2 else 64
         print(f"{catalogue}, d = {d}, K = 3, a thread a process")
         for n in dict.fromkeys((1, size)):
-            told = together(n, _steps, "none", SHAPES[catalogue], d)[0]
+            told = together(n, steps, "none", SHAPES[catalogue], d)[0]
             print(
                 f"  {n} processes: {1e3 * told['wall']:.1f} ms a step, "
                 f"{1e3 * told['processor']:.1f} ms of processor each, "

@@ -2,13 +2,16 @@
 
 import multiprocessing
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small import config_of
+from small import PLAIN, config_of
 from torch import Tensor
 from torch import distributed as dist
 
@@ -16,9 +19,10 @@ from model.dataset import Catalogue, Dataset, Modality
 from model.embedding import EmbeddingSystem, node_tables
 from model.evaluation import Evaluation
 from model.experiment import build, evaluate_splits, fit, system_class
+from model.fitting import Fitter
 from model.interactions import Interactions
 from model.ranks import ALONE, Ranks, bounds_of, shared
-from model.system import Run, Snapshot
+from model.system import FitError, Run, Snapshot
 from model.systems import SYSTEMS, options_class
 
 TESTS = Path(__file__).parent
@@ -51,10 +55,6 @@ SIZES = {2: tuple(CASES), 4: ("frozen",)}
 
 
 def config(case: str) -> Any:
-    from dataclasses import replace
-
-    from small import PLAIN
-
     system, changes = CASES[case]
     changes = {"epochs": EPOCHS, "batch_size": 450, "patience": EPOCHS, "dimension": 12} | changes
     if content := changes.get("content"):
@@ -128,22 +128,28 @@ def together(rank: int, size: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-@pytest.fixture(scope="module", params=SIZES)
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    size, made = request.param, tmp_path_factory.mktemp("ranks")
-    context = multiprocessing.get_context("spawn")
-    processes = [
-        context.Process(target=together, args=(rank, size, made), daemon=True)
-        for rank in range(size)
-    ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (TESTS.parent, TESTS))))
+@pytest.fixture(scope="module")
+def by(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """What so many processes fitted: the folder with their files. They run once."""
+
+    @cache
+    def fitted(size: int) -> Path:
+        made = tmp_path_factory.mktemp("ranks")
+        context = multiprocessing.get_context("spawn")
+        processes = [
+            context.Process(target=together, args=(rank, size, made), daemon=True)
+            for rank in range(size)
+        ]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (TESTS.parent, TESTS))))
+            for process in processes:
+                process.start()
         for process in processes:
-            process.start()
-    for process in processes:
-        process.join(200)
-    assert [process.exitcode for process in processes] == [0] * size
-    return made
+            process.join(200)
+        assert [process.exitcode for process in processes] == [0] * size
+        return made
+
+    return fitted
 
 
 def found(folder: Path, name: str) -> list[Any]:
@@ -155,11 +161,11 @@ def relative(one: Tensor, other: Tensor) -> float:
     return float((one - other).norm() / other.norm().clamp(min=1e-12))
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_together_as_alone(folder: Path, case: str) -> None:
-    if not (several := found(folder, case)):
-        pytest.skip("not fitted by so many")
-    first, *others = several
+@pytest.mark.parametrize(
+    ("size", "case"), [(size, case) for size, cases in SIZES.items() for case in cases]
+)
+def test_together_as_alone(by: Callable[[int], Path], size: int, case: str) -> None:
+    first, *others = found(by(size), case)
     alone = Found(case, ALONE)
     assert first.best_epoch == alone.best_epoch and len(first.history) == len(alone.history)
     for row, expected in zip(first.history, alone.history, strict=True):
@@ -182,7 +188,9 @@ def test_together_as_alone(folder: Path, case: str) -> None:
         assert torch.equal(other.items, first.items)
 
 
-def test_resumed_as_not_interrupted(folder: Path) -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_resumed_as_not_interrupted(by: Callable[[int], Path], size: int) -> None:
+    folder = by(size)
     for whole, resumed in zip(found(folder, "frozen"), found(folder, "resumed"), strict=True):
         assert resumed.history == whole.history
         assert torch.equal(resumed.items, whole.items)
@@ -190,15 +198,42 @@ def test_resumed_as_not_interrupted(folder: Path) -> None:
     assert all(torch.equal(resumed.state[name], t) for name, t in first.state.items())
 
 
-def test_what_processes_tell_one_another(folder: Path) -> None:
-    told = found(folder, "told")
-    size = len(told)
+@pytest.mark.parametrize("size", SIZES)
+def test_what_processes_tell_one_another(by: Callable[[int], Path], size: int) -> None:
+    told = found(by(size), "told")
+    assert len(told) == size
     for rank, mine in enumerate(told):
         assert torch.equal(mine["gradient"], torch.full((2, 3), size * (size + 1) / 2))
         assert mine["all"] == [{"rank": r} for r in range(size)] and mine["agreed"] == 0
         rows = [float(r) for r in range(size) for _ in range(r)]
         expected = torch.tensor(rows)[:, None].expand(-1, 2) if rank == 0 else None
         assert mine["gathered"] is None if rank else torch.equal(mine["gathered"], expected)
+
+
+class Drifted(Ranks):
+    """The first of two processes; the other's copy of one parameter is no longer the same."""
+
+    def all(self, value: Any) -> list[Any]:
+        return [value, value | {"item_embedding": value["item_embedding"] + 1e-6}]
+
+
+class Faithful(Ranks):
+    """The first of two processes; the other comes with the same."""
+
+    def all(self, value: Any) -> list[Any]:
+        return [value, value]
+
+
+def test_copies_that_differ_are_no_longer_fitted() -> None:
+    whole = dataset()
+    made = build(system_class("none"), whole.catalogue, config("none"), 0)
+    assert isinstance(made, EmbeddingSystem)
+    fitter = Fitter(made, whole, Run())
+    fitter.ranks = Faithful(0, 2)
+    fitter._require_copies(3)
+    fitter.ranks = Drifted(0, 2)
+    with pytest.raises(FitError, match="epoch 3: item_embedding: the processes' copies differ"):
+        fitter._require_copies(3)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 90])
