@@ -179,12 +179,17 @@ def kills(count: int, seed: int) -> None:
 
 
 def speed(images: int, texts: int) -> None:
-    """Items a second of both engines in turn; Ray's with and without what starting takes."""
+    """Items a second of both engines in turn; Ray's with and without what starting takes.
+
+    Of more than one batch each, or of none.
+    """
     for name, count, source in (
         ("minilm", texts, lambda _, count: material.texts(count)),
         ("vit", images, material.photographs),
     ):
         cls = encoder_class(name)
+        if not count:
+            continue
         with project(cls.modality, lambda raw: source(raw, count)) as raw:  # noqa: B023
             entry = params.load().encode[cls.modality]
             items, _ = read_manifest(paths.manifest_path(cls.modality))

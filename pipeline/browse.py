@@ -12,12 +12,12 @@ import errno
 import json
 import logging
 import webbrowser
-from pathlib import Path
 
 from pipeline.common import paths
 from pipeline.common.command import run_stage
 from pipeline.common.files import InputError
 from pipeline.common.params import load
+from pipeline.common.places import place_of
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
 
     models = Models(params)
     logging.getLogger("waitress").setLevel(logging.ERROR)
-    with Media(Path(summary["dataset"]), models.workspace.item_ids) as media:
+    with Media(place_of(summary["dataset"]), models.workspace.item_ids) as media:
         try:
             server = serving(models, media, chosen.port)
         except (OSError, OverflowError) as error:

@@ -23,6 +23,7 @@ from pipeline.checking.costs import costs
 from pipeline.common.command import run_stage
 from pipeline.common.files import InputError
 from pipeline.common.params import Params, load
+from pipeline.common.places import Place, place_of
 from pipeline.common.tables import columns_of
 
 
@@ -75,7 +76,7 @@ def cover(modality: str, counts: Counts, items: int) -> str:
     return text + (f", {counts.useless:,} of them of no use" if counts.useless else "")
 
 
-def check(dataset: Path, params: Params) -> bool:
+def check(dataset: Place, params: Params) -> bool:
     """Print what there is to say of `dataset`; whether the pipeline would take it."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -110,7 +111,7 @@ def check(dataset: Path, params: Params) -> bool:
 def main() -> None:
     if len(sys.argv) != 2:
         raise InputError("usage: python -m pipeline.check <folder of a catalogue>")
-    if not check(Path(sys.argv[1]), load()):
+    if not check(place_of(sys.argv[1]), load()):
         sys.exit(1)
 
 

@@ -14,7 +14,6 @@ content is encoded, and a killed run goes on where it was. Files are decoded by
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from encoders import encoder_class, modalities
 from encoders.weights import WeightsError
@@ -24,6 +23,7 @@ from pipeline.common.command import run_stage
 from pipeline.common.device import reuse_freed_memory
 from pipeline.common.files import InputError
 from pipeline.common.params import Params, load
+from pipeline.common.places import mirrored, place_of
 from pipeline.encoding.manifest import read_manifest
 from pipeline.encoding.raw_media import encode_items, encode_nothing
 from pipeline.encoding.ready_made import take_features
@@ -36,7 +36,7 @@ def encode_modality(modality: str, params: Params) -> None:
     target = Target.encoded(modality)
     if "features" in metadata:
         most = params.encode[modality].max_failures
-        take_features(modality, items, metadata, Path(params.dataset), target, most)
+        take_features(modality, items, metadata, mirrored(place_of(params.dataset)), target, most)
     elif items:
         try:
             encode_items(items, cls, params, target)

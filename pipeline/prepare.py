@@ -26,13 +26,14 @@ from pipeline.common import paths
 from pipeline.common.command import run_stage
 from pipeline.common.files import atomic_path, atomic_write, write_parquet
 from pipeline.common.params import Prepare, load
+from pipeline.common.places import Place, mirrored, place_of
 from pipeline.encoding.manifest import read_manifest
 from pipeline.encoding.ready_made import take_features
 
 log = logging.getLogger("prepare")
 
 
-def prepare(dataset: Path, params: Prepare) -> None:
+def prepare(dataset: Place, params: Prepare) -> None:
     """Write everything under `data/prepared/`. InputError with all that is wrong, if anything."""
     log.info("%s: reading", dataset)
     with inspect(dataset, params, paths.MANIFESTS) as found:
@@ -59,7 +60,7 @@ def prepare(dataset: Path, params: Prepare) -> None:
             )  # fmt: skip
 
 
-def _write(dataset: Path, chosen: Selection, params: Prepare, manifests: dict[str, Path]) -> None:
+def _write(dataset: Place, chosen: Selection, params: Prepare, manifests: dict[str, Path]) -> None:
     """Splits, items, and the modalities that are nothing but features."""
     for name, table in chosen.splits.items():
         write_parquet(paths.split_path(name), table)
@@ -70,7 +71,7 @@ def _write(dataset: Path, chosen: Selection, params: Prepare, manifests: dict[st
         items, metadata = read_manifest(manifests[modality])
         manifests[modality].unlink()
         target = Target.ready_made(modality)
-        take_features(modality, items, metadata, dataset, target, params.max_failures)
+        take_features(modality, items, metadata, mirrored(dataset), target, params.max_failures)
     atomic_write(paths.FEATURES_LIST, json.dumps(others) + "\n")
     _write_items(chosen.items)
 
@@ -89,7 +90,7 @@ def _write_items(items: Items) -> None:
             writer.write_table(pa.Table.from_arrays([ids, *rows.columns[1:]], schema=schema))
 
 
-def summary_of(dataset: Path, chosen: Selection, counts: dict[str, Counts]) -> dict[str, Any]:
+def summary_of(dataset: Place, chosen: Selection, counts: dict[str, Counts]) -> dict[str, Any]:
     """The catalogue in numbers, and what was decided about it."""
     return {
         "dataset": str(dataset),
@@ -110,7 +111,7 @@ def summary_of(dataset: Path, chosen: Selection, counts: dict[str, Counts]) -> d
 def main() -> None:
     """Prepare the dataset that `params.yaml` names."""
     params = load()
-    prepare(Path(params.dataset), params.prepare)
+    prepare(place_of(params.dataset), params.prepare)
 
 
 if __name__ == "__main__":

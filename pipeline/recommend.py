@@ -45,7 +45,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     add("--model", default=WORKSPACE, help="a revision or exported folder; default %(default)s")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"))
     add("--to", type=Path, metavar="FILE", help="write Parquet: user_id, rank, item_id, score")
-    add("--export", type=Path, metavar="FOLDER", help="write the model as a folder of its own")
+    add("--export", metavar="FOLDER", help="write the model as a folder of its own")
     chosen = parser.parse_args(arguments)
     wanted = {
         "users": bool(chosen.users),

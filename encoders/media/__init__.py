@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import stat
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
 log = logging.getLogger("encoders")
+
+ADDRESSES = re.compile(r"\s*<[^<>]* at 0x[0-9a-fA-F]+>|\s*@ 0x[0-9a-fA-F]+")
 _said: ContextVar[list[str] | None] = ContextVar("remarks", default=None)
 
 
@@ -71,6 +74,6 @@ def decoding(kind: str, path: Path) -> Iterator[None]:
 
 
 def reason_of(error: Exception) -> str:
-    """What an error says, in one line."""
-    reason: str = getattr(error, "strerror", None) or str(error)
+    """What an error says, in one line, but for where in memory something was."""
+    reason: str = ADDRESSES.sub("", getattr(error, "strerror", None) or str(error))
     return (reason.strip().splitlines() or [type(error).__name__])[0]

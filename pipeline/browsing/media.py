@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections import OrderedDict
 from functools import cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 import numpy as np
@@ -17,7 +19,9 @@ from numpy.typing import NDArray
 from encoders import modalities, takes_text
 from encoders.media import MediaError
 from pipeline.common import paths
-from pipeline.encoding.decoding import locate
+from pipeline.common.files import atomic_path
+from pipeline.common.places import Place
+from pipeline.encoding.decoding import locate, opened
 from pipeline.encoding.manifest import Item
 from pipeline.encoding.workers import Pool
 from pipeline.reporting.thumbnails import SECONDS, Thumbnail, thumbnail
@@ -60,20 +64,22 @@ class Media:
     """What items hold. A context: on leaving it the processes that decode end.
 
     Args:
-        dataset: the raw catalogue's folder.
+        dataset: where the raw catalogue lies.
         item_ids: in the order of the items' rows.
     """
 
-    def __init__(self, dataset: Path, item_ids: pa.ChunkedArray) -> None:
+    def __init__(self, dataset: Place, item_ids: pa.ChunkedArray) -> None:
         self.dataset, self.item_ids = dataset, item_ids
         self._pictures: OrderedDict[int, Thumbnail | None] = OrderedDict()
         self._lock = threading.Lock()
         self._pool: Pool | None = None
+        self._copies = TemporaryDirectory()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._copies.cleanup()
         if self._pool is not None:
             self._pool.__exit__()
 
@@ -104,10 +110,21 @@ class Media:
         one = self._held(item).get(modality)
         if one is None or takes_text(modality):
             raise MediaError(f"the item has no file of {modality!r}")
-        path = locate(self.dataset, one.source)
+        path = self._here(one)
         if not path.is_file():  # nor a pipe, which would be waited for
             raise MediaError(f"the file of {modality!r} is not there any more")
         return path
+
+    def _here(self, one: Item) -> Path:
+        """An item's file: one that lies elsewhere is fetched, and kept until the end."""
+        file = locate(self.dataset, one.source)
+        if isinstance(file, Path):
+            return file
+        copy = Path(self._copies.name) / f"{one.sha256}{file.suffix}"
+        if not copy.exists():
+            with opened(self.dataset, one.source) as path, atomic_path(copy) as temporary:
+                shutil.copyfile(path, temporary)
+        return copy
 
     def has_picture(self, item: int) -> bool:
         """Whether its thumbnail may be asked for."""

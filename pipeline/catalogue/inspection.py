@@ -14,6 +14,7 @@ from pipeline.catalogue.problems import Problems
 from pipeline.catalogue.raw import Interactions, Items, read_interactions, read_items
 from pipeline.catalogue.splits import Selection, select
 from pipeline.common.params import Prepare
+from pipeline.common.places import Place, mirrored
 
 
 @dataclass
@@ -37,25 +38,29 @@ class Inspection:
 
 
 @contextmanager
-def inspect(dataset: Path, params: Prepare, folder: Path) -> Iterator[Inspection]:
-    """Read all of `dataset`; manifests go to `folder`, and items are spooled there."""
+def inspect(dataset: Place, params: Prepare, folder: Path) -> Iterator[Inspection]:
+    """Read all of `dataset`; manifests go to `folder`, and items are spooled there.
+
+    InputError if it is at an address that cannot be reached.
+    """
+    tables = mirrored(dataset)
     found = Inspection()
     problems = found.problems
     with ExitStack() as stack:
         with problems.gathered():
-            found.items = stack.enter_context(read_items(dataset, problems, folder))
+            found.items = stack.enter_context(read_items(tables, problems, folder))
         with problems.gathered():
-            found.interactions = read_interactions(dataset, found.items, problems)
+            found.interactions = read_interactions(tables, found.items, problems)
         if found.items or found.interactions:
-            suspect_features(dataset, problems)
+            suspect_features(tables, problems)
         if found.items and found.interactions and not problems.found:
             with problems.gathered():
                 found.selection = select(found.interactions, found.items, params)
         items = found.selection.items if found.selection else found.items
         if items:
-            for modality in (*modalities(), *modalities_without_encoder(dataset)):
+            for modality in (*modalities(), *modalities_without_encoder(tables)):
                 with problems.gathered():
                     path = folder / f"{modality}.parquet"
-                    found.counts[modality] = write_manifest(path, dataset, items, modality)
+                    found.counts[modality] = write_manifest(path, dataset, tables, items, modality)
                     found.manifests[modality] = path
         yield found

@@ -22,7 +22,8 @@ from encoders import takes_text
 from pipeline.catalogue.feature_files import feature_rows, find_features, not_finite
 from pipeline.catalogue.names import visible
 from pipeline.catalogue.raw import Items
-from pipeline.common.files import atomic_path, contained, sha256_of
+from pipeline.common.files import InputError, atomic_path, inside, sha256_of
+from pipeline.common.places import Place, reaching, sha256_at
 from pipeline.common.progress import Progress
 from pipeline.common.tables import row_name
 
@@ -32,6 +33,7 @@ NAMES = ("item_id", "source", "sha256")
 log = logging.getLogger("prepare")
 
 EXAMPLES = 10  # of files that cannot be read
+READERS = 32  # files of an address that are read at a time: it is their answers that take long
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Counts:
     examples: list[str] = field(default_factory=list)
 
 
-def write_manifest(path: Path, dataset: Path, items: Items, modality: str) -> Counts:
+def write_manifest(path: Path, dataset: Place, tables: Path, items: Items, modality: str) -> Counts:
     """List the items that have `modality`, sorted by item_id.
 
     The file has the columns item_id, source and sha256. Source is the text itself, or the file's
@@ -56,15 +58,16 @@ def write_manifest(path: Path, dataset: Path, items: Items, modality: str) -> Co
 
     Args:
         path: the file to write.
-        dataset: the raw catalogue's folder.
+        dataset: where the raw catalogue lies, and its media.
+        tables: the folder with its tables and features.
         items: those that are listed, of all in its table.
         modality: its name.
     """
     metadata: dict[str, str] = {}
     counts = Counts()
-    if features := find_features(dataset, modality):
+    if features := find_features(tables, modality):
         metadata = {
-            "features": str(features.relative_to(dataset)),
+            "features": str(features.relative_to(tables)),
             "features_sha256": sha256_of(features),
         }
         ids, rows = feature_rows(features, items)
@@ -87,11 +90,11 @@ def write_manifest(path: Path, dataset: Path, items: Items, modality: str) -> Co
 
 
 def _raw(
-    dataset: Path, items: Items, modality: str, counts: Counts
+    dataset: Place, items: Items, modality: str, counts: Counts
 ) -> Iterator[tuple[pa.Array, pa.Array, pa.Array]]:
     """(ids, sources, digests) of the items whose cell says something."""
     with (
-        ThreadPoolExecutor(os.cpu_count()) as threads,
+        ThreadPoolExecutor(os.cpu_count() if isinstance(dataset, Path) else READERS) as threads,
         Progress(len(items.ids), f"{modality}, read", "items", log) as progress,
     ):
         for ids, rows, table in items.batches([modality]):
@@ -110,7 +113,7 @@ def _raw(
 
 
 def _count_useless(
-    dataset: Path, table: Path, modality: str, counts: Counts,
+    dataset: Place, table: Path, modality: str, counts: Counts,
     rows: NDArray[np.int64], sources: list[str], digests: list[str],
 ) -> None:  # fmt: skip
     for row, source, digest in zip(rows, sources, digests, strict=True):
@@ -121,11 +124,12 @@ def _count_useless(
                 counts.examples.append(f"{where}: {modality} {source!r}: {_why(dataset, source)}")
 
 
-def _why(dataset: Path, source: str) -> str:
+def _why(dataset: Place, source: str) -> str:
     """Why a file cannot be read, and what may help."""
     try:
-        path = contained(dataset, source)
-        mode = path.stat().st_mode
+        path = dataset / inside(source)
+        with reaching(path):
+            mode = path.stat().st_mode
         if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
             return "a folder, not a file" if stat.S_ISDIR(mode) else "not a regular file"
         with path.open("rb"):
@@ -143,10 +147,23 @@ def _why(dataset: Path, source: str) -> str:
         return (error.strerror or str(error)).lower()
 
 
-def media_sha256(dataset: Path, source: str) -> str:
-    """Hash a regular, readable file inside the dataset folder; empty for anything else."""
+def media_sha256(dataset: Place, source: str) -> str:
+    """Hash a regular, readable file inside the dataset folder; empty for anything else.
+
+    InputError if a file that lies elsewhere cannot be reached, which is no fault of its own.
+    """
     try:
-        path = contained(dataset, source)
-        return sha256_of(path) if stat.S_ISREG(path.stat().st_mode) else ""
-    except (OSError, ValueError):
+        path = dataset / inside(source)
+    except ValueError:
         return ""
+    if isinstance(path, Path):
+        try:
+            return sha256_of(path) if stat.S_ISREG(path.stat().st_mode) else ""
+        except OSError:
+            return ""
+    try:
+        return sha256_at(path)
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        return ""
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error

@@ -26,6 +26,7 @@ from pipeline.catalogue.splits import Selection
 from pipeline.common.device import resolve_device, resolve_precision
 from pipeline.common.files import InputError
 from pipeline.common.params import Params
+from pipeline.common.places import Place, mirrored
 from pipeline.common.progress import duration
 from pipeline.encoding.batches import batches_of, missing_of
 from pipeline.encoding.filling import Reasons, fill
@@ -48,13 +49,13 @@ class _TooLong(Exception):
 
 
 def costs(
-    selection: Selection, dataset: Path, manifests: Mapping[str, Path], params: Params
+    selection: Selection, dataset: Place, manifests: Mapping[str, Path], params: Params
 ) -> Iterator[str]:
     """Lines that say what is to be encoded and fitted, and about how long that takes.
 
     Args:
         selection: what of the catalogue takes part.
-        dataset: its folder.
+        dataset: where it lies.
         manifests: modality → its manifest, as `write_manifest` writes it.
         params: what would be run.
     """
@@ -65,7 +66,7 @@ def costs(
         if not items:
             continue
         if features := metadata.get("features"):
-            widths[modality] = read_features(dataset / features).shape[1], items
+            widths[modality] = read_features(mirrored(dataset) / features).shape[1], items
             yield f"{modality}: ready-made, nothing to encode"
             continue
         cls = encoder_class(params.encode[modality].encoder)
@@ -91,7 +92,7 @@ def costs(
 
 
 def _encoding(
-    cls: type[Encoder], items: list[Item], dataset: Path, params: Params
+    cls: type[Encoder], items: list[Item], dataset: Place, params: Params
 ) -> tuple[str, float]:
     """What is to be encoded of a modality, in words, and its seconds."""
     entry = params.encode[cls.modality]

@@ -1,5 +1,7 @@
 """Atomic writes, and where files may lie."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import os
@@ -16,6 +18,8 @@ import pyarrow.parquet as pq
 class InputError(ValueError):
     """Something the user gave is wrong. The message names it and says what is valid."""
 
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 # What Arrow raises on files that are damaged, names of columns that are no text included.
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
@@ -66,19 +70,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `folder` if the block succeeds.
-
-    Raises:
-        InputError: something is there already. What others have put there is never replaced.
-    """
-    if folder.exists():
-        raise InputError(f"{folder}: is there already; name a new folder, or remove it first")
-    with atomic_folder(folder) as temporary:
-        yield temporary
-
-
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write `table` atomically; equal tables give equal bytes."""
     with atomic_path(path) as temporary:
@@ -91,18 +82,18 @@ def write_csv(path: Path, table: pa.Table) -> None:
         pc.write_csv(table, temporary, pc.WriteOptions(quoting_style="needed"))
 
 
-def contained(folder: Path, name: str) -> Path:
-    """The path that `name`, which a table says, has in `folder`. ValueError if it leads out of it.
+def inside(name: str) -> str:
+    """The path that `name`, which a table says, has in its folder. ValueError if it leads out.
 
     What counts are the words, `..` or an absolute path. Links that lie in the folder are its
     owner's, DVC's among them: they are followed, wherever they lead.
     """
-    inside = os.path.normpath(name)
+    path = os.path.normpath(name)
     if "\0" in name:
         raise ValueError("not a path: it has a null character")
-    if os.path.isabs(inside) or inside.split(os.sep)[0] == os.pardir:
+    if os.path.isabs(path) or path.split(os.sep)[0] == os.pardir:
         raise ValueError("the path leads out of the dataset folder")
-    return folder / inside
+    return path
 
 
 def sha256_of(path: Path) -> str:

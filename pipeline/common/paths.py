@@ -20,6 +20,7 @@ EMBEDDINGS = Path("data/embeddings")
 VECTORS = Path(".cache/vectors")
 CELLS = Path(".cache/cells")
 FITS = Path(".cache/fits")
+MIRRORS = Path(".cache/mirrors")  # tables and features of catalogues that lie elsewhere
 DOWNLOADS = Path(".cache/downloads")  # what `pipeline.download` fetched
 MODELS = Path("data/models")
 MODEL = MODELS / "recommender.safetensors"

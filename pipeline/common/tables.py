@@ -20,9 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from pipeline.common.files import DAMAGED, InputError, unreadable
+from pipeline.common.files import DAMAGED, TABLE_SUFFIXES, InputError, unreadable
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 UNNAMED = "\0"  # begins no name that an owner gives
 ROWS = 65_536  # of a batch
 BOM = codecs.BOM_UTF8

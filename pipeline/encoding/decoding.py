@@ -6,13 +6,15 @@ import functools
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from encoders.base import Encoder
-from encoders.media import MediaError, remarks
-from pipeline.common.files import contained, sha256_of
+from encoders.media import MediaError, reason_of, remarks
+from pipeline.common.files import inside, sha256_of
+from pipeline.common.places import Place, fetched
 from pipeline.encoding.manifest import Item
 from pipeline.encoding.workers import Pool
 
@@ -37,20 +39,45 @@ class Failed:
     of_content: bool
 
 
-def locate(dataset: Path, source: str) -> Path:
+def locate(dataset: Place, source: str) -> Place:
     """The file that `source` names. MediaError if it lies outside the dataset folder."""
     try:
-        return contained(dataset, source)
+        return dataset / inside(source)
     except ValueError as error:
         raise MediaError(str(error)) from error
 
 
-def is_current(dataset: Path, item: Item) -> bool:
+@contextmanager
+def opened(dataset: Place, source: str) -> Iterator[Path]:
+    """The file that `source` names, on this machine as long as the block runs.
+
+    MediaError if it lies outside the dataset folder, or cannot be fetched.
+    """
+    file = locate(dataset, source)
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(fetched(file))
+        except FileNotFoundError:
+            raise MediaError("no such file") from None
+        except OSError as error:
+            raise MediaError(f"cannot be fetched: {reason_of(error)}") from error
+        yield path
+
+
+def has_content(path: Path, sha256: str) -> bool:
+    """Whether there is a file whose bytes have that sha256."""
+    try:
+        return path.is_file() and sha256_of(path) == sha256
+    except OSError:
+        return False
+
+
+def is_current(dataset: Place, item: Item) -> bool:
     """Whether the item's file still is the one in the manifest."""
     try:
-        path = locate(dataset, item.source)
-        return path.is_file() and sha256_of(path) == item.sha256
-    except (OSError, MediaError):
+        with opened(dataset, item.source) as path:
+            return has_content(path, item.sha256)
+    except MediaError:
         return False
 
 
@@ -60,23 +87,23 @@ def listened(cls: type[Encoder], source: str | Path) -> tuple[Any, list[str]]:
         return cls.prepare(source), said
 
 
-def decode(cls: type[Encoder], dataset: Path, item: Item) -> tuple[Any, list[str]]:
+def decode(cls: type[Encoder], dataset: Place, item: Item) -> tuple[Any, list[str]]:
     """As `listened`, of the item's file, if it still is the one in the manifest."""
     changed = MediaError("the file has changed since it was prepared; run `dvc repro`")
-    path = locate(dataset, item.source)
-    try:
-        result = listened(cls, path)
-    except MediaError:
-        if item.sha256 and path.is_file() and not is_current(dataset, item):
-            raise changed from None
-        raise
-    if not is_current(dataset, item):  # nor was it there, if it has no sha256
-        raise changed
+    with opened(dataset, item.source) as path:
+        try:
+            result = listened(cls, path)
+        except MediaError:
+            if item.sha256 and path.is_file() and not has_content(path, item.sha256):
+                raise changed from None
+            raise
+        if not has_content(path, item.sha256):  # nor was it there, if it has no sha256
+            raise changed
     return result
 
 
 def settled(
-    cls: type[Encoder], dataset: Path, item: Item, result: Callable[[], tuple[Any, list[str]]]
+    cls: type[Encoder], dataset: Place, item: Item, result: Callable[[], tuple[Any, list[str]]]
 ) -> Prepared | Failed:
     """What became of decoding `item`: `result` returns it, or raises MediaError."""
     try:
@@ -99,7 +126,7 @@ def ahead(
 
 
 def prepared(
-    batches: list[list[Item]], cls: type[Encoder], dataset: Path, seconds: float
+    batches: list[list[Item]], cls: type[Encoder], dataset: Place, seconds: float
 ) -> Iterator[list[tuple[Item, Future[Any]]]]:
     """Each batch with the futures of `listened`, an item each; files go to worker processes."""
     if cls.takes_text:

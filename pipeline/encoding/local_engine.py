@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from encoders.base import Encoder
+from pipeline.common.places import Place
 from pipeline.encoding.decoding import Failed, prepared, settled
 from pipeline.encoding.filling import Engine
 from pipeline.encoding.manifest import Item
@@ -13,14 +13,14 @@ from pipeline.encoding.network import Encoded, encode_batch
 
 
 def local_engine(
-    cls: type[Encoder], load: Callable[[], Encoder], dataset: Path, seconds: float
+    cls: type[Encoder], load: Callable[[], Encoder], dataset: Place, seconds: float
 ) -> Engine:
     """Encode here, one batch after the other.
 
     Args:
         cls: the encoder.
         load: its network; called once there is something to encode.
-        dataset: the folder of the catalogue.
+        dataset: where the catalogue lies.
         seconds: that decoding an item may take.
     """
 

@@ -6,7 +6,6 @@ import functools
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from pipeline.catalogue.embeddings import Target, write_embeddings
 from pipeline.common.device import resolve_device, resolve_precision
 from pipeline.common.fingerprint import code_sha256
 from pipeline.common.params import Params
+from pipeline.common.places import place_of
 from pipeline.encoding.batches import batches_of, missing_of
 from pipeline.encoding.filling import Engine, Reasons, fill
 from pipeline.encoding.local_engine import local_engine
@@ -120,7 +120,7 @@ def _engine(
     cls: type[Encoder], params: Params, device: str, precision: str
 ) -> tuple[Callable[[], Encoder], Engine]:
     """The network in this process, loaded when it is called for; and what encodes batches."""
-    dataset, seconds = Path(params.dataset), params.encode[cls.modality].time_limit
+    dataset, seconds = place_of(params.dataset), params.encode[cls.modality].time_limit
     if params.engine == "local":
         load = functools.cache(lambda: cls(params.weights, device, precision))
         return load, local_engine(cls, load, dataset, seconds)

@@ -14,6 +14,7 @@ import logging
 import os
 import pickle
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from encoders.base import Encoder
 from pipeline.common.device import resolve_device, reuse_freed_memory
 from pipeline.common.files import InputError
 from pipeline.common.fingerprint import PACKAGES, ROOT
+from pipeline.common.places import Place
 from pipeline.encoding.decoding import Failed, Prepared, decode, listened, settled
 from pipeline.encoding.filling import Engine
 from pipeline.encoding.manifest import Item
@@ -57,7 +59,7 @@ def ray_engine(
     weights: str,
     device: str,
     precision: str,
-    dataset: Path,
+    dataset: Place,
     seconds: float,
 ) -> Engine:
     """Encode on a cluster, or on this machine under Ray.
@@ -65,7 +67,7 @@ def ray_engine(
     Args:
         cls: the encoder.
         weights, device, precision: of its network, as `Encoder` takes them.
-        dataset: the folder of the catalogue, on every machine of the cluster.
+        dataset: where the catalogue lies; a folder lies there on every machine of the cluster.
         seconds: that decoding an item may take.
     """
     if Path(weights).is_dir():
@@ -77,9 +79,14 @@ def ray_engine(
             data: ray.data.Dataset = ray.data.from_arrow([packed(batch) for batch in batches])
             if not cls.takes_text:
                 arguments = cls, dataset.absolute(), seconds, sizes.workers
-                data = mapped(data, Decode, arguments, sizes.decoders, SHARE * sizes.workers, 0)
+                pool = ray.data.ActorPoolStrategy(min_size=sizes.decoders)
+                data = mapped(data, Decode, arguments, pool, SHARE * sizes.workers, 0)
+            # One on cores counts for less than its threads: where decoders have ended, another
+            # would find room, and both wait for each other.
+            most = None if sizes.gpus else sizes.networks
             network = cls, weights, device, precision, sizes.threads
-            data = mapped(data, Forward, network, sizes.networks, sizes.cores, sizes.gpus)
+            pool = ray.data.ActorPoolStrategy(min_size=sizes.networks, max_size=most)
+            data = mapped(data, Forward, network, pool, sizes.cores, sizes.gpus)
             for table in data.iter_batches(batch_size=1, batch_format="pyarrow"):
                 yield unpacked(table)
 
@@ -87,15 +94,15 @@ def ray_engine(
 
 
 def mapped(
-    data: ray.data.Dataset, actor: type, arguments: tuple[Any, ...], count: int,
-    cpus: float, gpus: int,
+    data: ray.data.Dataset, actor: type, arguments: tuple[Any, ...],
+    pool: ray.data.ActorPoolStrategy, cpus: float, gpus: int,
 ) -> ray.data.Dataset:  # fmt: skip
-    """Every batch through one of `count` actors, or of more where the cluster grows."""
+    """Every batch through one of the pool's actors, each of so many cores and cards."""
     return data.map_batches(
         actor,
         batch_size=1,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(min_size=count),
+        compute=pool,
         fn_constructor_args=arguments,
         num_cpus=cpus,
         num_gpus=gpus,
@@ -105,7 +112,7 @@ def mapped(
 class Decode:
     """An actor that decodes batches of items, each item in a process of its own."""
 
-    def __init__(self, cls: type[Encoder], dataset: Path, seconds: float, workers: int) -> None:
+    def __init__(self, cls: type[Encoder], dataset: Place, seconds: float, workers: int) -> None:
         self.cls, self.dataset = cls, dataset
         self.pool = Pool(functools.partial(decode, cls, dataset), seconds, workers)
 
@@ -117,18 +124,23 @@ class Decode:
 
 
 class Forward:
-    """An actor that holds a network; texts come to it as they are."""
+    """An actor that holds a network; texts come to it as they are.
+
+    One thread makes the network and calls it, where Ray has two: libgomp keeps threads for each
+    that calls it, and where there are more of those than cores, all sleep at every barrier.
+    """
 
     def __init__(
         self, cls: type[Encoder], weights: str, device: str, precision: str, threads: int
     ) -> None:
-        import torch
-
-        torch.set_num_threads(threads)
-        reuse_freed_memory()
-        self.encoder = cls(weights, device, precision)
+        self.caller = ThreadPoolExecutor(1)
+        self.encoder = self.caller.submit(loaded, cls, weights, device, precision, threads).result()
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        return self.caller.submit(self.encoded, table).result()
+
+    def encoded(self, table: pa.Table) -> pa.Table:
+        """What becomes of a batch."""
         cls = type(self.encoder)
         batch: list[Any] = unpacked(table)
         if cls.takes_text:
@@ -137,6 +149,15 @@ class Forward:
                 for item in batch
             ]
         return packed(encode_batch(self.encoder, batch))
+
+
+def loaded(cls: type[Encoder], weights: str, device: str, precision: str, threads: int) -> Encoder:
+    """The network, of so many threads."""
+    import torch
+
+    torch.set_num_threads(threads)
+    reuse_freed_memory()
+    return cls(weights, device, precision)
 
 
 def packed(batch: list[Item] | list[Prepared | Failed] | list[Encoded | Failed]) -> pa.Table:

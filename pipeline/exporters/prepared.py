@@ -18,7 +18,8 @@ from pipeline.catalogue.embeddings import all_embeddings
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import paths
 from pipeline.common.command import run_stage
-from pipeline.common.files import InputError, new_folder
+from pipeline.common.files import InputError
+from pipeline.common.places import new_folder, place_of
 
 log = logging.getLogger("exporter")
 
@@ -112,7 +113,7 @@ def export(write: Callable[[Prepared, Path], None], *, text: bool) -> None:
     prepared = read_prepared()
     if text:
         check_plain(prepared)
-    target = Path(arguments[0]) / prepared.name
+    target = place_of(arguments[0]) / prepared.name
     with new_folder(target) as folder:
         write(prepared, folder)
     log.info(

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from pipeline.catalogue.embeddings import write_embeddings
 from pipeline.common.command import run_stage
-from pipeline.common.files import InputError, new_folder, write_parquet
+from pipeline.common.files import InputError, write_parquet
+from pipeline.common.places import new_folder, place_of
 
 log = logging.getLogger("importer")
 
@@ -100,7 +101,7 @@ def import_folder(read: Callable[..., RawCatalogue], chooses: bool) -> None:
             f"usage: python -m pipeline.importers.{Path(program).stem} <source> <dataset>"
             + " [<modality>=<path in source> ...]" * chooses
         )
-    source, dataset = map(Path, arguments[:2])
+    source, dataset = Path(arguments[0]), place_of(arguments[1])
     if not source.is_dir():
         raise InputError(f"{source}: no such folder")
     with new_folder(dataset) as folder:

@@ -33,7 +33,7 @@ from pipeline.catalogue.ready_made import read_features
 from pipeline.catalogue.titles import TITLES, title_of
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common.device import resolve_device
-from pipeline.common.files import InputError, contained
+from pipeline.common.files import InputError, inside
 from pipeline.encoding.decoding import listened
 from pipeline.encoding.network import encode_each
 from pipeline.encoding.workers import Pool
@@ -260,7 +260,7 @@ def read_new_items(folder: Path) -> list[NewItem]:
 
 def _file(folder: Path, item_id: str, name: str) -> Path:
     try:
-        return contained(folder, name)
+        return folder / inside(name)
     except ValueError as error:
         raise InputError(f"{folder}: item {item_id!r}: {error}") from error
 

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from model.ranking import NOBODY
 from pipeline.catalogue.embeddings import all_embeddings
 from pipeline.common import paths
-from pipeline.common.files import InputError, atomic_path, atomic_write, new_folder, write_parquet
+from pipeline.common.files import InputError, atomic_path, atomic_write, write_parquet
+from pipeline.common.places import new_folder, place_of
 from pipeline.recommending.opening import place
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def write_lists(
     return count
 
 
-def export(recommender: Recommender, folder: Path) -> None:
+def export(recommender: Recommender, folder: Path | str) -> None:
     """Write all that `Recommender.open(folder)` needs, on a machine without the data.
 
     With the embeddings as Parquet for other tools, where a score is their inner product.
@@ -94,7 +95,7 @@ def export(recommender: Recommender, folder: Path) -> None:
     if len(recommender.items) != len(workspace.item_ids):
         raise InputError("items that came after training are not exported; export without them")
     source = workspace.source
-    with new_folder(Path(folder)) as new:
+    with new_folder(place_of(str(folder))) as new:
 
         def copied(path: Path) -> None:
             file = source(path)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.catalogue.titles import clipped, plain
 from pipeline.common import paths
 from pipeline.common.files import InputError
+from pipeline.common.places import Place
 from pipeline.reporting.table import Table, at_depth
 from pipeline.reporting.thumbnails import Thumbnail
 from pipeline.reporting.tiles import (
@@ -144,7 +145,7 @@ class Gallery:
 
 
 def gallery(
-    study: Mapping[str, Source], shown: Sequence[Shown], seed: int, split: str, dataset: Path
+    study: Mapping[str, Source], shown: Sequence[Shown], seed: int, split: str, dataset: Place
 ) -> Gallery | None:
     """The recommendations of some systems to some users, from what the stages wrote.
 
@@ -157,7 +158,7 @@ def gallery(
         shown: the systems and depths, in the order of the rows.
         seed: whose lists are shown, of the systems that read one.
         split: what is compared, validation or test.
-        dataset: the raw catalogue's folder, where the images are.
+        dataset: where the raw catalogue lies, and its images.
 
     Returns:
         None if there is nothing to show: no system, or nobody with something to be found.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from model.controls import CONTROLS
+from pipeline.common.places import place_of
 from pipeline.reporting import captions
 from pipeline.reporting.comparisons import (
     ACCURACY,
@@ -110,7 +110,7 @@ def compared(
         [(s.system, s.layers) for s in _shown(evidence, questions)],
         inputs.params.study.seeds[0],
         scores.split,
-        Path(inputs.summary["dataset"]),
+        place_of(inputs.summary["dataset"]),
     )
     sections = [
         Section(

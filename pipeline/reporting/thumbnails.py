@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoders.media import MediaError
 from encoders.media.image import read_image
-from pipeline.encoding.decoding import is_current, locate
+from pipeline.common.places import Place
+from pipeline.encoding.decoding import has_content, opened
 from pipeline.encoding.manifest import Item
 from pipeline.encoding.workers import Pool
 
@@ -39,7 +39,7 @@ class Thumbnail:
 
 
 def thumbnails(
-    dataset: Path, items: Iterable[Item], seconds: float = SECONDS
+    dataset: Place, items: Iterable[Item], seconds: float = SECONDS
 ) -> dict[str, Thumbnail]:
     """The pictures of those items that have one, by item_id, in the items' order.
 
@@ -48,7 +48,7 @@ def thumbnails(
     its item the picture and nothing else.
 
     Args:
-        dataset: the raw catalogue's folder.
+        dataset: where the raw catalogue lies.
         items: rows of the images' manifest.
         seconds: that decoding one of them may take.
     """
@@ -66,11 +66,12 @@ def thumbnails(
     return found
 
 
-def thumbnail(dataset: Path, item: Item) -> Thumbnail:
+def thumbnail(dataset: Place, item: Item) -> Thumbnail:
     """The picture of one item, in this process. MediaError if its file gives none."""
-    if not is_current(dataset, item):
-        raise MediaError("not the file that was prepared")
-    return scaled(read_image(locate(dataset, item.source)))
+    with opened(dataset, item.source) as path:
+        if not has_content(path, item.sha256):
+            raise MediaError("not the file that was prepared")
+        return scaled(read_image(path))
 
 
 def scaled(image: Image.Image) -> Thumbnail:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from encoders import modalities
 from pipeline.catalogue.titles import TITLES, clipped, title_of
 from pipeline.common import paths
+from pipeline.common.places import Place
 from pipeline.common.tables import columns_of, read_batches
 from pipeline.encoding.manifest import Item, items_of
 from pipeline.reporting.thumbnails import Thumbnail, thumbnails
@@ -44,13 +45,13 @@ class Tile:
 
 
 def tiles_of(
-    rows: Sequence[int], dataset: Path
+    rows: Sequence[int], dataset: Place
 ) -> tuple[dict[int, Tile], dict[str, Thumbnail], int]:
     """Some items as tiles.
 
     Args:
         rows: their codes.
-        dataset: the raw catalogue's folder.
+        dataset: where the raw catalogue lies.
 
     Returns:
         Code → tile, the pictures by their names in the tiles, and how many could not be read.
