@@ -10,7 +10,6 @@ Reads `data/prepared/` and `data/embeddings/`; writes the model, its metrics to
 
 import json
 import logging
-from pathlib import Path
 
 from safetensors.torch import save
 
@@ -75,7 +74,7 @@ def main() -> None:
     )
     write_rows(paths.RESULTS, cell.results, RESULT)
     write_judged(paths.TRAINED_USERS, paths.TRAINED_LISTS, [Trial(params.fusion, None, cell)])
-    compared = headlines(Path(summary["dataset"]), cell.results)
+    compared = headlines(summary["dataset"], cell.results)
     atomic_write(paths.METRICS, json.dumps(compared, indent=2) + "\n")
     history = [{name: round(value, 6) for name, value in row.items()} for row in cell.history]
     write_rows(paths.HISTORY, history, ("epoch",))

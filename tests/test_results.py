@@ -102,7 +102,7 @@ def test_reading_gives_back_what_was_written(tmp_path: Path) -> None:
 
 def test_headlines_are_the_few_that_people_compare() -> None:
     rows = list(RESULTS)
-    assert headlines(Path("data/raw/shop"), rows) == {
+    assert headlines("data/raw/shop", rows) == {
         "shop": {"test": {"ndcg@10": 0.333333}, "validation": {"ndcg@10": 0.25}}
     }
     rows += [
@@ -111,17 +111,17 @@ def test_headlines_are_the_few_that_people_compare() -> None:
         for metric in ("precision", "recall")
         for k in (5, 10)
     ]
-    few = headlines(Path("data/raw/shop"), rows)["shop"]
+    few = headlines("data/raw/shop", rows)["shop"]
     assert few == {
         "test": {"ndcg@10": 0.333333, "recall@10": 0.1, "precision@10": 0.1},
         "validation": {"ndcg@10": 0.25},
     }
     assert list(few["test"]) == ["ndcg@10", "recall@10", "precision@10"]
-    only = headlines(Path("data/raw/shop"), [row for row in rows if row["split"] == "test"])
+    only = headlines("data/raw/shop", [row for row in rows if row["split"] == "test"])
     assert only["shop"].keys() == {"test"}
 
 
 def test_two_catalogues_have_two_names() -> None:
-    folders = ["data/raw/shop", "data/raw/old/shop", "/srv/shop", "../shop"]
-    named = [name for folder in folders for name in headlines(Path(folder), [])]
-    assert named == ["shop", "old/shop", "/srv/shop", "../shop"]
+    folders = ["data/raw/shop", "data/raw/old/shop", "/srv/shop", "../shop", "s3://a/shop"]
+    named = [name for folder in folders for name in headlines(folder, [])]
+    assert named == ["shop", "old/shop", "/srv/shop", "../shop", "s3://a/shop"]

@@ -166,7 +166,8 @@ def read_yaml(path: Path) -> Any:
 
 def _check_across(params: Params) -> None:
     if not params.dataset.strip():
-        raise _invalid("dataset", params.dataset, ["a folder, such as data/raw/my-shop"])
+        valid = "a folder, such as data/raw/my-shop, or an address"
+        raise _invalid("dataset", params.dataset, [valid])
     share = params.prepare.validation + params.prepare.test
     if share >= 1:
         raise InputError(

@@ -155,13 +155,14 @@ def _ragged(lists: NDArray[np.int32]) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(lists[shown]))
 
 
-def headlines(dataset: Path, results: Iterable[Row]) -> dict[str, dict[str, dict[str, float]]]:
+def headlines(dataset: str, results: Iterable[Row]) -> dict[str, dict[str, dict[str, float]]]:
     """The few numbers that people compare: catalogue → split → name@k → value, to 6 digits.
 
-    They stand under their catalogue's name, its path in data/raw, so that `dvc metrics diff` does
-    not subtract one catalogue's numbers from another's.
+    They stand under their catalogue's name, its path in data/raw or its address, so that `dvc
+    metrics diff` does not subtract one catalogue's numbers from another's.
     """
-    name = dataset.relative_to(RAW) if dataset.is_relative_to(RAW) else dataset
+    folder = Path(dataset)
+    name = folder.relative_to(RAW) if folder.is_relative_to(RAW) else dataset
     values = {(row["split"], row["metric"], row["k"]): row["value"] for row in results}
     found = {
         split: {
