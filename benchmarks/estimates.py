@@ -1,6 +1,6 @@
 """What `pipeline.check` foretells beside what the stages then take: seconds and memory.
 
-    python -m benchmarks.estimates <catalogue> [modality,... or -] [system,...] [KEY=VALUE ...]
+    python -m benchmarks.estimates <a raw catalogue> [system,...] [KEY=VALUE ...]
 
 The catalogue is prepared into a temporary folder, checked there with nothing known, and then
 encoded and fitted by the stages themselves, each a process of its own, every fit to its last
@@ -20,6 +20,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from benchmarks.encode import ROOT
+from encoders import modalities
 from pipeline.common.progress import duration
 
 SYSTEMS = "none,normalized,vbpr,lattice,ease,ials"
@@ -76,8 +77,7 @@ def main() -> None:
     dataset = Path(sys.argv[1]).absolute()
     named = [a for a in sys.argv[2:] if "=" not in a]
     changes = [a for a in sys.argv[2:] if "=" in a]
-    wanted, chosen, *_ = *named, *("-", SYSTEMS)[len(named) :]
-    systems = chosen.split(",")
+    systems = (named or [SYSTEMS])[0].split(",")
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         configure(dataset, systems, changes)
         Path("data/weights").mkdir(parents=True)
@@ -98,12 +98,14 @@ def main() -> None:
         memory = float(re.search(r"about ([\d.]+) GB", done.stdout)[1])  # type: ignore[index]
         stage("pipeline.prepare")
         total, peak = [0.0, 0.0], 0
-        for name in (*(wanted.split(",") if wanted != "-" else ()), *systems):
+        for name in (*modalities(), *systems):
             kind = "study" if name in systems else "encode"
             taken = stage(f"pipeline.{kind}", name)
             guess = predicted.get(name, 0.0)
-            total = [total[0] + guess, total[1] + taken.seconds]
             peak = max(peak, taken.memory)
+            if name not in predicted:  # no item has it
+                continue
+            total = [total[0] + guess, total[1] + taken.seconds]
             print(
                 f"{name}: {guess:.0f} s foretold, {taken.seconds:.0f} s taken: "
                 f"{guess / taken.seconds:.2f}", flush=True,

@@ -88,6 +88,7 @@ def test_what_is_there_and_what_it_costs(
     assert re.search(r"none: 6 models to fit: ", said)
     for closed in ("ease", "popularity"):
         assert re.search(rf"{closed}: 1 model to fit: [\d.e-]+ s, about", said)
+    assert re.search(r"newcomers: 9 models to fit, about \d+ (s|min)", said)
     assert re.search(r"in all about .* on cpu with \d+ cores; about [\d.]+ GB of memory", said)
     assert sorted(Path().rglob("*")) == before  # the workspace stays as it is
 

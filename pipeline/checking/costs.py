@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 from encoders import encoder_class
 from encoders.base import Encoder
 from encoders.weights import WeightsError
+from model.config import REFIT
 from model.controls import controls_of
 from pipeline.catalogue.ready_made import read_features
 from pipeline.catalogue.splits import Selection
@@ -59,7 +61,7 @@ def costs(
         manifests: modality → its manifest, as `write_manifest` writes it.
         params: what would be run.
     """
-    total = 0.0
+    total, start = 0.0, _start()
     widths: dict[str, tuple[int, list[Item]]] = {}
     for modality, path in manifests.items():
         items, metadata = read_manifest(path)
@@ -71,30 +73,38 @@ def costs(
             continue
         cls = encoder_class(params.encode[modality].encoder)
         widths[modality] = cls.width, items
-        line, seconds = _encoding(cls, items, dataset, params)
+        line, seconds = _encoding(cls, items, dataset, params, start)
         total += seconds
         yield line
     data = _dataset(selection, widths)
+    models: dict[str, Model] = {}
     for system in dict.fromkeys((params.fusion, *params.study.systems)):
-        line, seconds = _fitting(system, data, params)
+        models[system] = _measured(system, data, params)
+        stages = (system == params.fusion) + (system in params.study.systems)
+        line, seconds = _fitting(system, models[system], data, params, stages * start)
         total += seconds
         yield line
-    peak = sum(
-        resource.getrusage(who).ru_maxrss
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
+    seconds, count = start, 0
+    for system in params.newcomers.systems:
+        model = models.get(system) or _measured(system, data, params)
+        # Without the new items; without the new users, and, to compare, with them.
+        count += 3
+        seconds += 3 * model.seconds
+    total += seconds
+    yield f"newcomers: {count} models to fit, about {duration(seconds)}"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unit = 1 if sys.platform == "darwin" else 1024
     yield (
-        f"in all about {duration(total)} at most (early stopping ends most fits sooner) on "
-        f"{resolve_device(params.device)} with {os.cpu_count()} cores; about "
+        f"in all about {duration(total)} at most (early stopping ends most fits sooner), and the "
+        f"report, on {resolve_device(params.device)} with {os.cpu_count()} cores; about "
         f"{peak * unit / 1e9:.1f} GB of memory"
     )
 
 
 def _encoding(
-    cls: type[Encoder], items: list[Item], dataset: Place, params: Params
+    cls: type[Encoder], items: list[Item], dataset: Place, params: Params, start: float
 ) -> tuple[str, float]:
-    """What is to be encoded of a modality, in words, and its seconds."""
+    """What is to be encoded of a modality, in words, and its seconds with the stage's start."""
     entry = params.encode[cls.modality]
     device = resolve_device(params.device)
     precision = resolve_precision(entry.precision, device, f"encode.{cls.modality}.precision")
@@ -125,21 +135,72 @@ def _encoding(
         engine = local_engine(cls, lambda: encoder, dataset, entry.time_limit)
         # The first warms it up.
         fill(cache, [probe[:1]], engine, cls.modality, Reasons())
-        start = time.perf_counter()
+        begun = time.perf_counter()
         batches = batches_of(measured, cls.takes_text, cls.batch_size(entry.batch_size, device))
         fill(cache, batches, engine, cls.modality, Reasons())
-        each = (time.perf_counter() - start) / len(measured)
-    return f"{said}: {each:.2g} s each, about {duration(each * len(todo))}", each * len(todo)
+        each = (time.perf_counter() - begun) / len(measured)
+    seconds = start + each * len(todo)
+    return f"{said}: {each:.2g} s each, about {duration(seconds)}", seconds
 
 
-def _fitting(system: str, data: Dataset, params: Params) -> tuple[str, float]:
-    """What is to be fitted of a system, in words, and its seconds at most."""
+def _start() -> float:
+    """Seconds until a stage's process has imported what it fits with."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import model.experiment, pipeline.study"], check=True)
+    return time.perf_counter() - begun
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a model of a system takes, at most.
+
+    Attributes:
+        seconds: from its first draw to its evaluation.
+        epoch, epochs: seconds of an epoch, and how many there are; one where a fit has none.
+        least: whether an epoch takes longer than was waited for.
+    """
+
+    seconds: float
+    epoch: float
+    epochs: int
+    least: bool = False
+
+
+def _measured(system: str, data: Dataset, params: Params) -> Model:
+    """A model of the deepest that a system has, fitted for a few epochs."""
     import torch
 
     from model.dataset import Catalogue, Dataset
-    from model.experiment import build, fit, system_class
+    from model.experiment import build, evaluate_splits, fit, system_class
     from model.system import Run
 
+    deepest = max(params.layers, *params.study.layers)
+    epochs = Experiment.of(params, system, deepest, params.seed).config.epochs
+    short = replace(params, train=replace(params.train, epochs=min(epochs, EPOCHS)))
+    experiment = Experiment.of(short, system, deepest, params.seed)
+    if not experiment.config.options.content:
+        data = Dataset(Catalogue(data.catalogue.train), data.validation, data.test)
+    device, took = torch.device(experiment.device), list[float]()
+    begun = time.perf_counter()
+    try:
+        with _at_most(LIMIT):
+            model = build(system_class(system), data.catalogue, experiment.config, params.seed)
+            run = Run(params.seed, on_epoch=lambda row, seconds: took.append(seconds))
+            fit(model, data, run, device)
+            evaluate_splits(data.to(device), model.scorer())
+    except _TooLong:
+        epoch = min(took, default=LIMIT)
+        return Model(epoch * epochs, epoch, epochs, least=not took)
+    whole = time.perf_counter() - begun
+    if epochs == 1:  # closed forms, iterations of one's own
+        return Model(whole, whole, 1)
+    return Model(whole - sum(took) + epochs * min(took), min(took), epochs)
+
+
+def _fitting(
+    system: str, model: Model, data: Dataset, params: Params, start: float
+) -> tuple[str, float]:
+    """What is to be fitted of a system, in words, and its seconds at most, `start` with them."""
     grid = grid_of(params, system) if system in params.study.systems else []
     own = params.layers if "layers" in params.systems[system].reads else None
     cells = len({*grid, *([(own, params.seed)] if system == params.fusion else [])})
@@ -150,28 +211,15 @@ def _fitting(system: str, data: Dataset, params: Params) -> tuple[str, float]:
         if options.without_content is not None and "no_content" in controls:
             controls.remove("no_content")  # another system's cells
         cells += len(controls) * len({seed for _, seed in grid})
-    deepest = max((k for k, _ in grid if k is not None), default=params.layers)
-    epochs = Experiment.of(params, system, deepest, params.seed).config.epochs
-    short = replace(params, train=replace(params.train, epochs=min(epochs, EPOCHS)))
-    experiment = Experiment.of(short, system, deepest, params.seed)
-    config = experiment.config
-    if not config.options.content:
-        data = Dataset(Catalogue(data.catalogue.train), data.validation, data.test)
-    took: list[float] = []
     said = f"{system}: {cells} model{'s' if cells > 1 else ''} to fit"
-    if experiment.refit and len(data.validation):
+    if params.protocol == REFIT and len(data.validation):
         said, cells = f"{said}, each twice", 2 * cells
-    try:
-        with _at_most(LIMIT):
-            model = build(system_class(system), data.catalogue, config, params.seed)
-            run = Run(params.seed, on_epoch=lambda row, seconds: took.append(seconds))
-            fit(model, data, run, torch.device(experiment.device))
-    except _TooLong:
-        if not took:
-            least = LIMIT * epochs * cells
-            return f"{said}: more than {LIMIT:g} s an epoch, over {duration(least)}", least
-    seconds = min(took) * epochs * cells
-    each = f"{min(took):.2g} s" + (f" an epoch, {epochs} at most" if epochs > 1 else "")
+    seconds = start + cells * model.seconds
+    if model.least:
+        return f"{said}: more than {LIMIT:g} s an epoch, over {duration(seconds)}", seconds
+    each = f"{model.epoch:.2g} s" + (
+        f" an epoch, {model.epochs} at most" if model.epochs > 1 else ""
+    )
     return f"{said}: {each}, about {duration(seconds)}", seconds
 
 
