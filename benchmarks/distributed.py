@@ -1,14 +1,16 @@
 """Training by several processes beside one: whether the results are the same, and what it costs.
 
-    python -m benchmarks.distributed same [processes] [dbbook|ml1m] [epochs] [system ...]
+    python -m benchmarks.distributed same|same64 [processes] [dbbook|ml1m] [epochs] [system ...]
     python -m benchmarks.distributed step [processes] [dbbook|ml1m] [d]
 
 Graphs have the paper's sizes and a long tail (`benchmarks.train`), every fifth edge is for
 validation, items have 32 random numbers as content. Every process has one thread; gloo.
 
 `same` (d = 64): the furthest relative difference of a training loss, of the embeddings of users and
-of items, and that of validation NDCG@10 in absolute terms, system by system. `step`: seconds a step
-of one process and of several, wall clock and processor, and the megabytes that are added up in it.
+of items, and that of validation NDCG@10 in absolute terms, system by system. `same64` has float64
+in place of float32 everywhere: a difference that is rounding's then shrinks with it, however far a
+system amplifies it; one that is a fault's stays. `step`: seconds a step of one process and of
+several, wall clock and processor, and the megabytes that are added up in it.
 """
 
 from __future__ import annotations
@@ -119,21 +121,26 @@ def steps(system: str, shape: Shape, ranks: Ranks, d: int) -> dict[str, float]:
     }
 
 
-def _process(work: Callable[..., Any], given: tuple[Any, ...], ranks: Ranks, folder: Path) -> None:
+def _process(
+    work: Callable[..., Any], given: tuple[Any, ...], ranks: Ranks, folder: Path, double: bool
+) -> None:
     torch.set_num_threads(1)
+    if double:
+        torch.set_default_dtype(torch.float64)
+        Tensor.float = Tensor.double  # type: ignore[method-assign]
     store = f"file://{folder}/store"
     dist.init_process_group("gloo", init_method=store, rank=ranks.rank, world_size=ranks.size)
     torch.save(work(*given[:2], ranks, *given[2:]), folder / f"{ranks.rank}.pt")
     dist.destroy_process_group()
 
 
-def together(size: int, work: Callable[..., Any], *given: Any) -> list[Any]:
+def together(size: int, work: Callable[..., Any], *given: Any, double: bool = False) -> list[Any]:
     """What `work` returns in each of `size` processes; its third argument is which it is."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         processes = [
-            context.Process(target=_process, args=(work, given, Ranks(rank, size), folder))
+            context.Process(target=_process, args=(work, given, Ranks(rank, size), folder, double))
             for rank in range(size)
         ]
         for process in processes:
@@ -149,12 +156,12 @@ def furthest(one: Tensor, other: Tensor) -> float:
     return float((one - other).norm() / other.norm())
 
 
-def same(size: int, catalogue: str, epochs: int, systems: list[str]) -> None:
+def same(size: int, catalogue: str, epochs: int, systems: list[str], double: bool) -> None:
     shape = SHAPES[catalogue]
     print(f"{catalogue}, d = 64, {epochs} epochs: {size} processes beside one", flush=True)
     for system in systems:
-        alone = together(1, fitted, system, shape, epochs)[0]
-        several = together(size, fitted, system, shape, epochs)
+        alone = together(1, fitted, system, shape, epochs, double=double)[0]
+        several = together(size, fitted, system, shape, epochs, double=double)
         first = several[0]
         copies = all(torch.equal(first["items"], other["items"]) for other in several)
         loss = float(((first["loss"] - alone["loss"]) / alone["loss"]).abs().max())
@@ -173,9 +180,9 @@ def main() -> None:
     what, *words = sys.argv[1:] or [""]
     size = int(words[0]) if words else 2
     catalogue = words[1] if len(words) > 1 else "dbbook"
-    if what == "same":
+    if what in ("same", "same64"):
         epochs = int(words[2]) if len(words) > 2 else 20
-        same(size, catalogue, epochs, words[3:] or DIVIDED)
+        same(size, catalogue, epochs, words[3:] or DIVIDED, what == "same64")
     elif what == "step":
         d = int(words[2]) if len(words) > 2 else 64
         print(f"{catalogue}, d = {d}, K = 3, a thread a process")
