@@ -1,8 +1,11 @@
 """Fixtures that several test modules use."""
 
+import atexit
 import os
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -13,8 +16,16 @@ from model.dataset import Catalogue, Modality
 from model.interactions import Interactions
 from model.ranking import InnerProduct, Scorer
 
-# Worker processes are forked from a server that imports what they need, from any folder.
+# Worker processes are forked from a server that imports what they need, from any folder; what is in
+# the environment when it starts is all that they have of it.
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+AWS = Path(mkdtemp(prefix="aws."))  # test_places.py fills it; nobody's own accounts are used
+os.environ |= {
+    "AWS_CONFIG_FILE": str(AWS / "config"),
+    "AWS_SHARED_CREDENTIALS_FILE": str(AWS / "credentials"),
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+atexit.register(rmtree, AWS, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import s3fs
 from cloning import Clone, make_clone, set_params, stages_run, write_catalogue
+from conftest import AWS
 from moto.server import ThreadedMotoServer
 from PIL import Image
 from tiny_encoders import TINY
@@ -21,10 +22,12 @@ from encoders.media import MediaError
 from pipeline import check
 from pipeline import encode as stage
 from pipeline.browsing.media import Media
+from pipeline.catalogue.manifests import media_sha256
 from pipeline.common import params, paths
 from pipeline.common.files import InputError
 from pipeline.common.places import fetched, mirrored, new_folder, place_of
-from pipeline.encoding.manifest import read_manifest
+from pipeline.encoding.decoding import Failed, decode, settled
+from pipeline.encoding.manifest import Item, read_manifest
 from pipeline.encoding.ray_engine import Decode, packed, unpacked
 from pipeline.exporters import mmrec
 from pipeline.exporters.prepared import export
@@ -40,17 +43,16 @@ BROKEN = {"cut": "images/cut.png", "gone": "images/gone.png", "folder": "images"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """The address of an S3-compatible server; credentials and it are in the environment."""
+    """An S3-compatible server, where AWS's configuration looks for it."""
     served = ThreadedMotoServer(port=0, verbose=False)
     served.start()
     host, port = served.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        s3fs.S3FileSystem.clear_instance_cache()
-        yield f"http://{host}:{port}"
+    url = f"http://{host}:{port}"
+    (AWS / "config").write_text(f"[default]\nregion = us-east-1\nendpoint_url = {url}\n")
+    keys = "aws_access_key_id = key\naws_secret_access_key = secret\n"
+    (AWS / "credentials").write_text(f"[default]\n{keys}")
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield url
     s3fs.S3FileSystem.clear_instance_cache()
     served.stop()
 
@@ -326,3 +328,19 @@ def test_dvc_follows_an_address(bucket: UPath, tmp_path_factory: pytest.TempPath
         file.write("u0,i29\n")
     upload(raw)
     assert stages_run(clone.run("dvc repro prepare")) == ["prepare"]
+
+
+def test_what_cannot_be_fetched_is_no_fault_of_its_content(
+    bucket: UPath, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another item with the same content may still be read."""
+    place = upload(shop)
+    item = Item("a", "images/a.png", media_sha256(place, "images/a.png"))
+
+    def reset(*_: object) -> None:
+        raise OSError("connection reset")
+
+    monkeypatch.setattr(place.fs, "get_file", reset)
+    failed = settled(TINY["vit"], place, item, lambda: decode(TINY["vit"], place, item))
+    assert isinstance(failed, Failed) and not failed.of_content
+    assert failed.reason == "cannot be fetched: connection reset"

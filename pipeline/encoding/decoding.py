@@ -18,6 +18,7 @@ from pipeline.common.places import Place, fetched
 from pipeline.encoding.manifest import Item
 from pipeline.encoding.workers import Pool
 
+UNFETCHED = "cannot be fetched"  # begins the reason for which a file is not here
 AHEAD = 2  # batches that are decoded while one is in the network
 
 
@@ -60,7 +61,7 @@ def opened(dataset: Place, source: str) -> Iterator[Path]:
         except FileNotFoundError:
             raise MediaError("no such file") from None
         except OSError as error:
-            raise MediaError(f"cannot be fetched: {reason_of(error)}") from error
+            raise MediaError(f"{UNFETCHED}: {reason_of(error)}") from error
         yield path
 
 
@@ -109,7 +110,8 @@ def settled(
     try:
         made, said = result()
     except MediaError as error:
-        return Failed(item, str(error), cls.takes_text or is_current(dataset, item))
+        read = not str(error).startswith(UNFETCHED)
+        return Failed(item, str(error), cls.takes_text or (read and is_current(dataset, item)))
     return Prepared(item, made, "; ".join(said))
 
 
