@@ -303,6 +303,23 @@ def test_folders_are_written_to_addresses(bucket: UPath, tmp_path: Path) -> None
     assert not UPath(f"s3://{BUCKET}/other").exists()
 
 
+def test_half_a_folder_does_not_stay(
+    bucket: UPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = UPath(f"s3://{BUCKET}/made")
+    put = place.fs.put
+
+    def broken(*arguments: str, **more: bool) -> None:
+        put(*arguments, **more)
+        raise RuntimeError("connection reset")
+
+    monkeypatch.setattr(place.fs, "put", broken)
+    with pytest.raises(OSError, match="connection reset"), new_folder(place) as folder:
+        (folder / "a.txt").write_text("a")
+    place.fs.invalidate_cache()
+    assert not place.exists()
+
+
 def test_exports_to_an_address(bucket: UPath, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everything_of(str(shop), monkeypatch)
     for target in (f"s3://{BUCKET}/exported", "exported"):

@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -175,4 +175,9 @@ def new_folder(folder: Place) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
         with reaching(folder):
-            folder.fs.put(f"{name}/", f"{folder.path}/", recursive=True)
+            try:
+                folder.fs.put(f"{name}/", f"{folder.path}/", recursive=True)
+            except BaseException:
+                with suppress(Exception):  # nothing may have arrived yet
+                    folder.fs.rm(folder.path, recursive=True)
+                raise
