@@ -41,7 +41,7 @@ from pipeline.experiments.experiment import Experiment, grid_of
 if TYPE_CHECKING:
     from model.dataset import Dataset, Modality
 
-PROBED = {True: 64, False: 6}  # items that are encoded to measure: texts, files
+PROBED = {True: 512, False: 6}  # items that are encoded to measure: texts, files
 LIMIT = 15.0  # seconds that measuring a system may take
 EPOCHS = 2  # of a fit that is measured; the faster counts
 
