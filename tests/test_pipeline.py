@@ -182,12 +182,6 @@ def test_an_unknown_system_fails_at_once_and_lists_the_valid_ones(clone: Clone) 
     clone.run("git checkout -q params.yaml dvc.lock")
 
 
-def test_an_unknown_system_of_the_study_too(clone: Clone) -> None:
-    output = clone.run("dvc exp run -S 'study.systems=[none,bogus]'", ok=False)
-    assert "study.systems: 'bogus' is not valid; valid: none, frozen, alpha" in output
-    clone.run("git checkout -q params.yaml dvc.lock")
-
-
 def test_an_unknown_parameter_is_refused(clone: Clone) -> None:
     output = clone.run("dvc exp run -S fuson=frozen", ok=False)
     assert "fuson" in output

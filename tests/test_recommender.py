@@ -20,6 +20,7 @@ from small import EMBEDDING_SYSTEMS, ITEMS, USERS, write_workspace
 
 from model.systems import SYSTEMS, options_class
 from pipeline import recommend, train
+from pipeline.common.command import run_stage
 from pipeline.common.files import InputError
 from pipeline.recommending import NewItem, Recommender
 from pipeline.recommending.new_items import read_new_items
@@ -501,13 +502,13 @@ def test_an_export_replaces_nothing(shop: Recommender, tmp_path: Path) -> None:
     ],
 )
 def test_the_command_says_what_is_wrong(
-    arguments: list[str], message: str, trained: dict[str, Path]
+    arguments: list[str], message: str, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.recommend", *arguments], cwd=trained["none"],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1 and done.stderr.startswith("error: ") and message in done.stderr
+    monkeypatch.chdir(trained["none"])
+    monkeypatch.setattr(sys, "argv", ["recommend", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run_stage(recommend.main)
+    assert str(ended.value).startswith("error: ") and message in str(ended.value)
 
 
 def test_the_command_says_why(shop: Recommender, capsys: pytest.CaptureFixture[str]) -> None:
