@@ -1,12 +1,14 @@
 """Fits side by side: the same files as one after another, and errors that reach the user."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from ruamel.yaml import YAML
 from small import write_workspace
@@ -62,25 +64,25 @@ def test_no_process_outlives_a_killed_stage(tmp_path: Path) -> None:
     folder = workspace(tmp_path / "killed", 2, epochs=100_000, patience=100_000)
     running = study(folder)
 
-    def theirs() -> list[int]:
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                where, line = (process / "cwd").resolve(), (process / "cmdline").read_bytes()
-            except OSError:  # it has ended meanwhile
-                continue
-            if where == folder.resolve() and b"spawn_main" in line:
-                found.append(int(process.name))
-        return found
+    def fitting() -> list[psutil.Process]:
+        """Those that ask for no Ctrl-C any more: then they have asked for their end, too."""
+        return [
+            child
+            for child in psutil.Process(running.pid).children()
+            if "--multiprocessing-fork" in child.cmdline()
+            and ignored(child.pid) & 1 << signal.SIGINT - 1
+        ]
 
-    def wait(count: int) -> None:
-        limit = time.monotonic() + 60
-        while len(theirs()) != count and time.monotonic() < limit:
-            time.sleep(0.05)
-        assert len(theirs()) == count
+    def ignored(pid: int) -> int:
+        status = Path(f"/proc/{pid}/status").read_text()
+        return int(re.findall(r"^SigIgn:\s*(\w+)$", status, re.M)[0], 16)
 
-    wait(2)
-    time.sleep(3)  # they ask for their end after their imports
+    limit = time.monotonic() + 60
+    while len(children := fitting()) < 2 and time.monotonic() < limit:
+        time.sleep(0.05)
     running.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    for child in alive:
+        child.kill()
     running.communicate()
-    wait(0)
+    assert len(children) == 2 and not alive
