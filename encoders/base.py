@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from encoders.download import HubFile, UrlFile
 from encoders.precision import check_precision, keep_fp32
-from encoders.weights import Found, Layout, Packaged, find_weights, load_weights
+from encoders.weights import Found, Layout, Packaged, find_weights, load_weights, state_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +71,8 @@ class Encoder(ABC):
         check_precision(precision, device)
         if precision == "fp32":
             keep_fp32()
-        model, self.loaded = load_weights(self.build, self.find(weights), self.layout)
+        self._found = self.find(weights)
+        model = load_weights(self.build, self._found, self.layout)
         self.device = torch.device(device)
         self.model = model.to(self.device)
         self.precision = precision
@@ -125,6 +128,13 @@ class Encoder(ABC):
             "preprocessing": cls.preprocessing,
             "license": cls.license,
         }
+
+    @cached_property
+    def loaded(self) -> Found:
+        """The weights, whose sha256 is known also where they were drawn."""
+        if self._found.sha256:
+            return self._found
+        return replace(self._found, sha256=state_sha256(self.model.state_dict()))
 
     @property
     def provenance(self) -> dict[str, str]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from encoders.download import DownloadError, HubFile, UrlFile, sha256_of
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 BUNDLED = "bundled"
 PRETRAINED = "pretrained"
 RANDOM = "random initialisation (seed 0)"
+DRAWING = {
+    "normal_", "trunc_normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_",
+    "xavier_normal_", "xavier_uniform_",
+}  # fmt: skip
+"""What fills a network with random weights: methods of tensors, functions of torch.nn.init."""
 VALID = f"{BUNDLED}, {PRETRAINED}, or a folder with <encoder>.safetensors"
 
 
@@ -124,21 +130,37 @@ def find_weights(
 
 def load_weights(
     build: Callable[[], nn.Module], found: Found, layout: Layout | None = None
-) -> tuple[nn.Module, Found]:
-    """Build a network on the CPU, in eval mode, with the weights found; their sha256 is known now.
+) -> nn.Module:
+    """Build a network on the CPU, in eval mode, with the weights found.
 
     WeightsError if a key is missing or left over, or a tensor has another shape.
     """
     import torch
 
+    drawn = found.path is None
     # The encoder's numbers do not depend on the caller's random state, nor change it.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), nullcontext() if drawn else _undrawn():
         torch.default_generator.manual_seed(0)
         model = build().eval().requires_grad_(False)
-    if found.path is None:
-        return model, replace(found, sha256=state_sha256(model.state_dict()))
-    load_strict(model, found.path, layout or Layout())
-    return model, found
+    if found.path is not None:
+        load_strict(model, found.path, layout or Layout())
+    return model
+
+
+def _undrawn() -> AbstractContextManager[object]:
+    """Leave a network's random initial weights out: a file's take the place of all of them."""
+    from torch.overrides import TorchFunctionMode
+
+    class Undrawn(TorchFunctionMode):
+        def __torch_function__(
+            self, function: Any, _: object, arguments: Any = (), options: Any = None
+        ) -> Any:
+            options = options or {}
+            if function.__name__ in DRAWING:
+                return arguments[0] if arguments else options["tensor"]
+            return function(*arguments, **options)
+
+    return Undrawn()
 
 
 def _recorded(path: Path, known: str) -> str:

@@ -365,9 +365,29 @@ def test_random_weights_are_those_of_seed_0():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         expected = nn.Linear(2, 3)
-    model, found = load_weights(lambda: nn.Linear(2, 3), find_weights("tiny", "bundled"))
-    assert torch.equal(model.weight, expected.weight)
-    assert found.sha256 == state_sha256(expected.state_dict())
+    model = load_weights(lambda: nn.Linear(2, 3), find_weights("tiny", "bundled"))
+    assert torch.equal(model.weight, expected.weight) and torch.equal(model.bias, expected.bias)
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_nothing_is_drawn_that_a_file_replaces(name, tmp_path):
+    """And every weight is the file's, whatever lay in its place."""
+    cls = encoder_class(name)
+    with torch.device("meta"):
+        shapes = cls.build().state_dict()
+    state = {key: torch.full(value.shape, 0.5).to(value.dtype) for key, value in shapes.items()}
+    save_file(state, tmp_path / f"{name}.safetensors")
+    states = []
+
+    def build():
+        states.append(torch.get_rng_state())
+        model = cls.build()
+        states.append(torch.get_rng_state())
+        return model
+
+    model = load_weights(build, find_weights(name, str(tmp_path)))
+    assert torch.equal(*states) or name == "clip"  # its class token is made drawn: 768 numbers
+    assert state_sha256(model.state_dict()) == state_sha256(state)
 
 
 def test_hash_of_a_state():
@@ -424,8 +444,8 @@ def test_folder_is_strict(tmp_path):
         load_weights(build, find_weights("tiny", str(tmp_path)))
     save_file({"old.weight": torch.ones(3, 2), "bias": torch.ones(3), "top.x": torch.ones(1)}, path)
     layout = Layout(renames=((r"^old\.", ""),), unused=("top.",))
-    model, found = load_weights(build, find_weights("tiny", str(tmp_path)), layout)
-    assert torch.equal(model.weight, torch.ones(3, 2))
+    found = find_weights("tiny", str(tmp_path))
+    assert torch.equal(load_weights(build, found, layout).weight, torch.ones(3, 2))
     assert found.source == str(path)
 
 
