@@ -53,8 +53,11 @@ class _Combine(torch.autograd.Function):
 def _combined(
     layer: Layer, users: Tensor, items: Tensor, weights: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """Horner's rule, a_0 E + M (a_1 E + M (...)): K layers, no stack of them."""
-    first, *others = reversed(weights)
+    """The combination in K layers, without a stack of them."""
+    terms = len(weights)
+    if tuple(weights) == (1 / terms,) * terms:
+        return _mean(layer, users, items, terms)
+    first, *others = reversed(weights)  # Horner's rule, a_0 E + M (a_1 E + M (...))
     u, i = users, items
     for depth, weight in enumerate(others):
         u, i = layer(u, i)
@@ -62,6 +65,21 @@ def _combined(
             u, i = u.mul_(first), i.mul_(first)
         u, i = u.add_(users, alpha=weight), i.add_(items, alpha=weight)
     return u, i
+
+
+def _mean(layer: Layer, users: Tensor, items: Tensor, terms: int) -> tuple[Tensor, Tensor]:
+    """E, M E, ... M^(terms - 1) E in the mean, with fewer passes over the tables than Horner's.
+
+    1 + x + x^2 + x^3 = (1 + x) (1 + x^2): an even number of terms is half as many of M^2.
+    """
+    if terms == 1:
+        return users, items
+    if terms % 2:
+        u, i = layer(*_mean(layer, users, items, terms - 1))
+        return u.lerp_(users, 1 / terms), i.lerp_(items, 1 / terms)
+    u, i = layer(users, items)
+    u, i = u.lerp_(users, 0.5), i.lerp_(items, 0.5)
+    return _mean(lambda u, i: layer(*layer(u, i)), u, i, terms // 2)
 
 
 def combine(

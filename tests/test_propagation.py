@@ -43,7 +43,7 @@ def combined(
     return propagate(graph, users, items, weights)
 
 
-@pytest.mark.parametrize("layers", [0, 1, 2, 3])
+@pytest.mark.parametrize("layers", range(9))
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_equals_dense_closed_form(layers: int, seed: int) -> None:
     # Users 18, 19 and items 25..29 are isolated: no edge is drawn for them.
@@ -99,13 +99,14 @@ def test_hand_computed() -> None:
     torch.testing.assert_close(out[1], torch.tensor([[2 + r], [4 + r]]) / 2)
 
 
+@pytest.mark.parametrize("given", [(), (0.4, 1.5, 0.1, 0.7)])
 @pytest.mark.parametrize("layers", [0, 1, 2, 3])
-def test_backward_is_the_finite_difference(layers: int) -> None:
+def test_backward_is_the_finite_difference(layers: int, given: tuple[float, ...]) -> None:
     train = random_interactions(6, 5, 12, 3)
     graph = exact(train, dense_adjacency(train))
     users = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
     items = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
-    weights = (0.4, 1.5, 0.1, 0.7)[: layers + 1]
+    weights = layer_weights(given, layers)
 
     def mixed(u: torch.Tensor, i: torch.Tensor) -> torch.Tensor:
         out_users, out_items = combined(graph, u, i, weights)
