@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import warnings
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from types import ModuleType
 from typing import Any
 
@@ -147,17 +147,28 @@ def product(
     if dense.is_cuda and (ours := kernels()) is not None:
         made: Tensor = ours.product(offsets, columns, values, dense, pieces)
         return made
-    shape = (len(offsets) - 1, len(dense))
-    with warnings.catch_warnings():  # torch calls its CSR support a beta at every first use
-        warnings.simplefilter("ignore", UserWarning)
-        # cuSPARSE reads members as if they were contiguous, and gradients may come expanded.
-        matrix = torch.sparse_csr_tensor(
-            offsets, columns, values.contiguous(), shape, check_invariants=False
-        )
+    _use_csr()
+    # cuSPARSE reads members as if they were contiguous, and gradients may come expanded.
+    matrix = torch.sparse_csr_tensor(
+        offsets, columns, values.contiguous(), (len(offsets) - 1, len(dense)),
+        check_invariants=False,
+    )  # fmt: skip
     if dense.is_cuda:
         return matrix @ dense
     # ATen's own kernel: as fast as MKL's, which `@` calls, or faster (benchmarks/RESULTS.md).
     return torch.sparse.mm(matrix, dense.contiguous(), "sum")
+
+
+@cache
+def _use_csr() -> None:
+    """Have torch call its CSR support a beta, as it does at the first use, where nobody hears it.
+
+    Hushed at every product, it would take longer than to make the matrix.
+    """
+    nothing = torch.zeros(1, dtype=torch.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        torch.sparse_csr_tensor(nothing, nothing[:0], torch.zeros(0), (0, 0))
 
 
 class _Multiply(torch.autograd.Function):
@@ -256,7 +267,12 @@ class SparseMatrix(nn.Module):
             for part, tensor in enumerate(pieces or ()):
                 self.register_buffer(f"cut_{which}_{part}", tensor, persistent=False)
 
-    @property
+    def _apply(self, *arguments: Any, **options: Any) -> SparseMatrix:
+        self.__dict__.pop("pattern", None)  # its tensors are of the device that is left
+        moved: SparseMatrix = super()._apply(*arguments, **options)
+        return moved
+
+    @cached_property
     def pattern(self) -> Pattern:
         """Its pattern, on the device where the matrix is."""
         pieces, transposed_pieces = (
