@@ -156,7 +156,7 @@ def _undrawn() -> AbstractContextManager[object]:
             self, function: Any, _: object, arguments: Any = (), options: Any = None
         ) -> Any:
             options = options or {}
-            if function.__name__ in DRAWING:
+            if getattr(function, "__name__", "") in DRAWING:
                 return arguments[0] if arguments else options["tensor"]
             return function(*arguments, **options)
 
