@@ -161,12 +161,9 @@ def product(
 
 @cache
 def _use_csr() -> None:
-    """Have torch call its CSR support a beta, as it does at the first use, where nobody hears it.
-
-    Hushed at every product, it would take longer than to make the matrix.
-    """
+    """Have torch call its CSR support a beta, as at every first use, where nobody hears it."""
     nothing = torch.zeros(1, dtype=torch.int64)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings():  # at every product, that would take longer than the matrix
         warnings.simplefilter("ignore", UserWarning)
         torch.sparse_csr_tensor(nothing, nothing[:0], torch.zeros(0), (0, 0))
 
@@ -269,8 +266,7 @@ class SparseMatrix(nn.Module):
 
     def _apply(self, *arguments: Any, **options: Any) -> SparseMatrix:
         self.__dict__.pop("pattern", None)  # its tensors are of the device that is left
-        moved: SparseMatrix = super()._apply(*arguments, **options)
-        return moved
+        return super()._apply(*arguments, **options)
 
     @cached_property
     def pattern(self) -> Pattern:
@@ -281,12 +277,9 @@ class SparseMatrix(nn.Module):
         )
         made = Pattern(*(getattr(self, name) for name in PATTERN_FIELDS))
         return replace(
-            made,
-            cut=pieces,
-            transposed_cut=transposed_pieces,
-            ranks=self.ranks,
+            made, cut=pieces, transposed_cut=transposed_pieces, ranks=self.ranks,
             transposed_ranks=self.transposed_ranks,
-        )
+        )  # fmt: skip
 
     def forward(self, dense: Tensor) -> Tensor:
         """(m, d) → (n, d), differentiable."""
