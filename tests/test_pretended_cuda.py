@@ -58,7 +58,6 @@ REFUSED: dict[str, Callable[[Tensor], Any]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Sparse")
 @pytest.mark.parametrize("planted", REFUSED)
 def test_what_a_card_refuses(planted: str) -> None:
     with pretended_cuda():
