@@ -8,6 +8,8 @@ from torch import Tensor
 
 from model.sparse import SparseMatrix
 
+BLOCK = 64  # columns; some thousand rows of them stay in a CPU's cache
+
 
 def layer_weights(given: Sequence[float], layers: int) -> tuple[float, ...]:
     """a_0..a_K of eq. 6-7: 1 / (K + 1) each if none are given, else the first K + 1.
@@ -40,17 +42,33 @@ class _Combine(torch.autograd.Function):
         users: Tensor,
         items: Tensor,
         weights: Sequence[float],
+        at_once: int,
     ) -> tuple[Tensor, Tensor]:
-        ctx.transposed, ctx.weights = transposed, weights
-        return _combined(layer, users, items, weights)
+        ctx.transposed, ctx.weights, ctx.at_once = transposed, weights, at_once
+        return _combined(layer, users, items, weights, at_once)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor, Tensor, None]:
-        users, items = _combined(ctx.transposed, gradients[0], gradients[1], ctx.weights)
-        return None, None, users, items, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor, Tensor, None, None]:
+        users, items = _combined(ctx.transposed, *gradients, ctx.weights, ctx.at_once)
+        return None, None, users, items, None, None
 
 
 def _combined(
+    layer: Layer, users: Tensor, items: Tensor, weights: Sequence[float], at_once: int
+) -> tuple[Tensor, Tensor]:
+    """The combination, of so many columns at a time."""
+    width = users.shape[1]
+    if at_once >= width:
+        return _of_columns(layer, users, items, weights)
+    made = torch.empty_like(users), torch.empty_like(items)
+    for start in range(0, width, at_once):
+        columns = slice(start, start + at_once)
+        u, i = users[:, columns].contiguous(), items[:, columns].contiguous()
+        made[0][:, columns], made[1][:, columns] = _of_columns(layer, u, i, weights)
+    return made
+
+
+def _of_columns(
     layer: Layer, users: Tensor, items: Tensor, weights: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
     """The combination in K layers, without a stack of them."""
@@ -83,7 +101,12 @@ def _mean(layer: Layer, users: Tensor, items: Tensor, terms: int) -> tuple[Tenso
 
 
 def combine(
-    layer: Layer, transposed: Layer, users: Tensor, items: Tensor, weights: Sequence[float]
+    layer: Layer,
+    transposed: Layer,
+    users: Tensor,
+    items: Tensor,
+    weights: Sequence[float],
+    at_once: int,
 ) -> tuple[Tensor, Tensor]:
     r"""\sum_{k=0}^K a_k M^k E^(0) of a linear layer M, in K layers without a stack of them.
 
@@ -91,12 +114,27 @@ def combine(
         layer, transposed: M and M^T.
         users, items: (U, d) and (I, d), E^(0).
         weights: a_0..a_K, K >= 1.
+        at_once: how many columns M takes at a time.
 
     Returns:
         (U, d) and (I, d), differentiable in `users` and `items`.
     """
-    result: tuple[Tensor, Tensor] = _Combine.apply(layer, transposed, users, items, tuple(weights))
+    result: tuple[Tensor, Tensor] = _Combine.apply(
+        layer, transposed, users, items, tuple(weights), at_once
+    )
     return result
+
+
+def columns_at_once(graph: SparseMatrix, width: int) -> int:
+    """How many columns of tables of `width` are best taken through all layers at a time.
+
+    All of them, unless rows are read so often that copying them into the cache of a CPU pays
+    (benchmarks/RESULTS.md).
+    """
+    divided = graph.ranks.size * graph.transposed_ranks.size > 1  # where a product has a price
+    reused = len(graph.values) >= 10 * sum(graph.shape)
+    cached = reused and width >= 4 * BLOCK and not (divided or graph.values.is_cuda)
+    return BLOCK if cached else width
 
 
 def scaled(users: Tensor, items: Tensor, weight: float) -> tuple[Tensor, Tensor]:
@@ -121,4 +159,5 @@ def propagate(
     def layer(u: Tensor, i: Tensor) -> tuple[Tensor, Tensor]:
         return graph.times(i), graph.transposed_times(u)
 
-    return combine(layer, layer, users, items, weights)  # Â is its own transpose
+    at_once = columns_at_once(graph, users.shape[1])
+    return combine(layer, layer, users, items, weights, at_once)  # Â is its own transpose

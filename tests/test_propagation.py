@@ -8,7 +8,7 @@ from small import config_of
 from model.experiment import system_class
 from model.graph import normalized_graph
 from model.interactions import Interactions
-from model.propagation import layer_weights, propagate, scaled
+from model.propagation import BLOCK, columns_at_once, layer_weights, propagate, scaled
 from model.sparse import SparseMatrix
 
 
@@ -133,6 +133,29 @@ def test_no_layers_only_scale(weight: float) -> None:
     made = model()  # type: ignore[operator]
     torch.testing.assert_close(made.users, weight * model.user_embedding)  # type: ignore[attr-defined]
     torch.testing.assert_close(made.items, weight * model.item_embedding)  # type: ignore[attr-defined]
+
+
+def test_wide_tables_are_as_narrow_ones() -> None:
+    """Edges are many, so blocks of columns go through the layers, the last of them short."""
+    train = random_interactions(40, 40, 1500, 4)
+    graph, dense = normalized_graph(train), dense_adjacency(train)
+    e = torch.randn(80, 4 * BLOCK + 44, generator=torch.Generator().manual_seed(0))
+    assert columns_at_once(graph, e.shape[1]) == BLOCK
+    users, items = e[:40].clone().requires_grad_(), e[40:].clone().requires_grad_()
+    weights = (0.5, 0.0, 2.0, 0.7)
+    got = torch.cat(propagate(graph, users, items, weights))
+    upstream = torch.randn(*e.shape, generator=torch.Generator().manual_seed(1))
+    expected, gradient = (
+        sum(w * torch.linalg.matrix_power(dense, k) @ x.double() for k, w in enumerate(weights))
+        for x in (e, upstream)  # symmetric: its own transpose
+    )
+    torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-6)
+    got.backward(upstream)
+    assert users.grad is not None and items.grad is not None
+    gradients = torch.cat([users.grad, items.grad])
+    torch.testing.assert_close(gradients.double(), gradient, rtol=1e-5, atol=1e-6)
+    for columns, whole in zip(e.split(37, 1), got.split(37, 1), strict=True):
+        assert torch.equal(torch.cat(propagate(graph, *columns.split(40), weights)), whole)
 
 
 def test_agrees_with_pyg_fed_both_directions() -> None:

@@ -17,7 +17,7 @@ from model.graph import degrees, pattern_of
 from model.interactions import Interactions
 from model.item_graph import SMALLEST_ROW_SUM, ItemGraph
 from model.projection import counted
-from model.propagation import combine, layer_weights
+from model.propagation import columns_at_once, combine, layer_weights
 from model.sampling import Batch
 from model.sparse import Pattern, SparseMatrix, multiply, product
 
@@ -190,7 +190,8 @@ class Lattice(EmbeddingSystem):
         if len(weights) == 1:
             return self.user_embedding, self.item_embedding
         tables = self.user_embedding, self.item_embedding
-        return combine(self._layer, self._transposed_layer, *tables, weights)
+        at_once = columns_at_once(self.items_to_users, self.item_embedding.shape[1])
+        return combine(self._layer, self._transposed_layer, *tables, weights, at_once)
 
     def _layer(self, u: Tensor, i: Tensor) -> tuple[Tensor, Tensor]:
         """D^-1 (A_ui + I) E."""
