@@ -24,7 +24,7 @@ log = logging.getLogger("sparse")
 
 Cut = tuple[Tensor, Tensor]
 PIECE = 256  # entries: a card has a program a piece, and the longest would keep all waiting
-CELLS = {"cpu": 1 << 18, "cuda": 1 << 26}  # numbers of a block of vectors, by device
+CELLS = {"cpu": 1 << 17, "cuda": 1 << 26}  # numbers of a block of vectors, by device
 
 
 @cache
@@ -205,7 +205,7 @@ def _inner_products(pattern: Pattern, left: Tensor, right: Tensor) -> Tensor:
     block = max(1, CELLS["cuda" if left.is_cuda else "cpu"] // left.shape[1])
     parts = [
         # Not left[rows]: on a CPU `index_select` copies whole rows, five times as fast.
-        (left.index_select(0, rows) * right.index_select(0, columns)).sum(1)
+        left.index_select(0, rows).mul_(right.index_select(0, columns)).sum(1)
         for rows, columns in zip(
             pattern.rows.split(block), pattern.columns.split(block), strict=True
         )
