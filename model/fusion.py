@@ -101,4 +101,5 @@ class LateFusion(LightGCN):
         return not self.projection.selects
 
     def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
-        return self.projection.auxiliary(embeddings.content, batch.touched[1])
+        touched = batch.touched[1]
+        return self.projection.auxiliary(embeddings.content, touched, batch.most_items)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.chosen import Chosen, mean_of
 from model.config import MISSING, Content
 from model.dataset import Modality
 from model.losses import info_nce
@@ -124,7 +125,7 @@ class Projection(nn.Module):
             content = [m * present for m, present in zip(content, has, strict=True)]
         return content
 
-    def auxiliary(self, content: Sequence[Tensor], touched: Tensor) -> Tensor | None:
+    def auxiliary(self, content: Sequence[Tensor], touched: Tensor, most: int) -> Tensor | None:
         """The losses that the options ask for, over the items of a batch.
 
         autoencoder: mean squared distance of a linear map of m_j from L2norm(x_j), over the items
@@ -134,6 +135,7 @@ class Projection(nn.Module):
         Args:
             content: what `forward` returned.
             touched: (I,) bool.
+            most: no fewer than are touched.
         """
         if not (self.selects and len(self)):
             return None
@@ -141,22 +143,16 @@ class Projection(nn.Module):
         errors, losses = [], []
         if self.content.autoencoder:
             for j, decode in enumerate(self.decoders):
-                rows = has[j].nonzero()[:, 0]
-                target: Tensor = getattr(self, self.targets[j])
-                if len(rows):
-                    restored = decode(_rows(content[j], rows))
-                    errors.append((restored - target[rows]).square().mean())
+                if len(chosen := Chosen.of(has[j], most)):
+                    target: Tensor = getattr(self, self.targets[j])
+                    apart = decode(chosen.of_table(content[j])) - target[chosen.rows]
+                    errors.append((chosen, chosen.mean(apart.square())))
         if self.content.contrast:
             for j, k in combinations(range(len(content)), 2):
-                rows = (has[j] & has[k]).nonzero()[:, 0]
-                pair = _rows(content[j], rows), _rows(content[k], rows)
-                if len(rows):
-                    losses.append(info_nce(*pair, self.content.temperature))
-        terms = [self.content.autoencoder * torch.stack(errors).mean()] if errors else []
-        terms += [self.content.contrast * torch.stack(losses).mean()] if losses else []
+                if len(chosen := Chosen.of(has[j] & has[k], most)):
+                    pair = chosen.of_table(content[j]), chosen.of_table(content[k])
+                    loss = info_nce(*pair, self.content.temperature, chosen.counts)
+                    losses.append((chosen, loss))
+        terms = [self.content.autoencoder * mean_of(errors)] if errors else []
+        terms += [self.content.contrast * mean_of(losses)] if losses else []
         return torch.stack(terms).sum() if terms else None
-
-
-def _rows(table: Tensor, rows: Tensor) -> Tensor:
-    # Not table[rows]: the backward of indexing adds in whatever order the threads come.
-    return F.embedding(rows, table)

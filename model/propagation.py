@@ -49,7 +49,9 @@ class _Combine(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor, Tensor, None, None]:
-        users, items = _combined(ctx.transposed, *gradients, ctx.weights, ctx.at_once)
+        users, items = _combined(
+            ctx.transposed, gradients[0], gradients[1], ctx.weights, ctx.at_once
+        )
         return None, None, users, items, None, None
 
 

@@ -68,6 +68,11 @@ class Batch:
         users, items = self.counts
         return users > 0, items > 0
 
+    @property
+    def most_items(self) -> int:
+        """How many items it names at most, of all processes."""
+        return min(self.size * self.items.shape[1], len(self.pattern.transposed_offsets) - 1)
+
     def shared(self, table: Tensor) -> Tensor:
         """A table of items on its way into a term over the batch's pairs."""
         return shared(table, self.pattern.transposed_ranks)

@@ -8,6 +8,7 @@ them, and no gradient depends on the order in which threads come.
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from types import ModuleType
@@ -41,6 +42,10 @@ def kernels() -> ModuleType | None:
         log.warning(
             "sparse products by cuSPARSE, whose bytes may differ from run to run: %s", error
         )
+        with warnings.catch_warnings():  # torch calls its CSR support a beta at the first use
+            warnings.simplefilter("ignore", UserWarning)
+            nothing = torch.zeros(1, dtype=torch.int64)
+            torch.sparse_csr_tensor(nothing, nothing[:0], torch.zeros(0), (0, 0))
         return None
     return kernels
 

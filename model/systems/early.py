@@ -6,9 +6,9 @@ from typing import Annotated
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from model.aggregate import aggregate_of, split
+from model.chosen import Chosen
 from model.config import LIGHTGCN, PROJECTED, Config, Positive, Range, SystemOptions
 from model.dataset import Catalogue, Modality
 from model.embedding import COLLABORATION, CONSTANT, Embeddings
@@ -96,13 +96,14 @@ class Early(LightGCN):
     def auxiliary(self, embeddings: Embeddings, batch: Batch) -> Tensor | None:
         """`contrast` x symmetric NCE between e and the fused content, and the projection's own."""
         terms = []
-        touched = batch.touched[1]
-        if (optional := self.projection.auxiliary(embeddings.content, touched)) is not None:
+        touched, most = batch.touched[1], batch.most_items
+        if (optional := self.projection.auxiliary(embeddings.content, touched, most)) is not None:
             terms.append(optional)
         e, fused = embeddings.collaborative, embeddings.fused
         if e is not None and fused is not None and self.options.contrast:
-            rows = (touched & (self.projection.has.amax(0)[:, 0] > 0)).nonzero()[:, 0]
-            pair = F.embedding(rows, e), F.embedding(rows, fused)
-            if len(rows):
-                terms.append(self.options.contrast * info_nce(*pair, self.options.temperature))
+            chosen = Chosen.of(touched & (self.projection.has.amax(0)[:, 0] > 0), most)
+            if len(chosen):
+                pair = chosen.of_table(e), chosen.of_table(fused)
+                loss = info_nce(*pair, self.options.temperature, chosen.counts)
+                terms.append(self.options.contrast * loss)
         return torch.stack(terms).sum() if terms else None
