@@ -19,6 +19,7 @@ from model.folding import folded_users
 from model.interactions import Interactions
 from model.objective import SquaredNorm
 from model.ranking import InnerProduct
+from model.reductions import numbers
 from model.sampling import Batch
 from model.system import Fit, Run, System, Unsupported
 
@@ -105,6 +106,13 @@ class EmbeddingSystem(nn.Module, System):
     def penalty(self, batch: Batch) -> Sequence[SquaredNorm]:
         """The squared norms that are penalised."""
         return ()
+
+    def told(self) -> dict[str, Tensor]:
+        """Scalars that are worth knowing about the state, by name; a row of a history has them."""
+        return {}
+
+    def diagnostics(self) -> dict[str, float]:
+        return numbers(self.told())
 
     def learning_rate(self, epoch: int) -> float:
         """Of epoch 1, 2, ..."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from model.adam import Adam
 from model.config import PUBLISHED
 from model.dataset import Dataset
-from model.evaluation import epoch_metrics
+from model.evaluation import UNSETTLED, epoch_metrics
 from model.losses import bpr, sampled_softmax
 from model.objective import Objective
 from model.ranking import InnerProduct
@@ -131,12 +131,15 @@ class Fitter:
             measured |= self._validate(users, items)
             checked |= _lengths(users, items)
             checked["validation loss"] = measured["validation_loss"]
+        measured |= self.system.told()
         self._require_copies(epoch)
         sums = self._sums(checked)
         found = numbers(measured | sums)
         _require_finite(epoch, {name: found[name] for name in sums})
-        row: Row = {"epoch": epoch} | {name: found[name] for name in measured}
-        row |= self.system.diagnostics()
+        if found.get(UNSETTLED):
+            found |= numbers(self._validate(users, items, wait=True))
+        names = (name for name in measured if name != UNSETTLED)
+        row: Row = {"epoch": epoch} | {name: found[name] for name in names}
         if self.selection.improves(row) and self.selection.validated:
             self.best = {n: p.detach().clone() for n, p in self.parameters.items()}
 
@@ -205,11 +208,12 @@ class Fitter:
         return dict(zip(values, self.ranks.sum(torch.stack(sums)), strict=True))
 
     @torch.no_grad()
-    def _validate(self, users: Tensor, items: Tensor) -> dict[str, Tensor]:
+    def _validate(self, users: Tensor, items: Tensor, wait: bool = False) -> dict[str, Tensor]:
         """Validation loss and metrics of embeddings (U, D) and (I, D), for all processes."""
         loss = self.ranks.sum(self._ranking_loss(users, items, self.validation_batch))
         scorer = InnerProduct(users, items)
-        return {"validation_loss": loss} | epoch_metrics(scorer, self.train, self.validation)
+        metrics = epoch_metrics(scorer, self.train, self.validation, wait=wait)
+        return {"validation_loss": loss} | metrics
 
 
 def _lengths(users: Tensor, items: Tensor) -> dict[str, Tensor]:

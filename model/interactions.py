@@ -85,6 +85,11 @@ class Interactions:
         return self.share.ranks.sum(torch.bincount(self.items, minlength=self.n_items))
 
     @cached_property
+    def degrees_on_host(self) -> Tensor:
+        """`degrees`, on the CPU: the host waits for a card once."""
+        return self.degrees().cpu()
+
+    @cached_property
     def active(self) -> Tensor:
         """(n,) int64, the users who have any, in order."""
         return self.degrees().nonzero()[:, 0]
@@ -103,11 +108,12 @@ class Interactions:
             self.n_items,
         )
 
-    def entries(self, users: Tensor) -> tuple[Tensor, Tensor]:
+    def entries(self, users: Tensor, n: int | None = None) -> tuple[Tensor, Tensor]:
         """The interactions of some users, as the rows of a CSR matrix.
 
         Args:
             users: (b,) int64, in any order, repeated or not.
+            n: how many they are; without it, the host waits for a card.
 
         Returns:
             offsets (b + 1,), and (e,) where their interactions stand in `items`; int64.
@@ -115,7 +121,7 @@ class Interactions:
         counts = self.offsets[users + 1] - self.offsets[users]
         offsets = torch.zeros(len(users) + 1, dtype=torch.int64, device=users.device)
         torch.cumsum(counts, 0, out=offsets[1:])
-        shift = (self.offsets[users] - offsets[:-1]).repeat_interleave(counts)
+        shift = (self.offsets[users] - offsets[:-1]).repeat_interleave(counts, output_size=n)
         return offsets, shift + torch.arange(len(shift), device=users.device)
 
     def of_users(self, users: Tensor) -> Interactions:

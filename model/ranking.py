@@ -14,6 +14,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from model.interactions import Interactions, rows_of
 
@@ -22,7 +23,7 @@ NOBODY = -1
 
 BEYOND = 14  # candidates beyond k, among which what ties with the last one mostly is
 CELLS = {"cpu": 1 << 22, "cuda": 1 << 25}  # scores that a block of users has, by device
-PART = 1 << 17  # products that are summed exactly at a time: they stay in the cache
+PART = {"cpu": 1 << 17, "cuda": 1 << 24}  # products summed exactly at a time; a CPU caches them
 
 
 class Scorer(Protocol):
@@ -43,7 +44,7 @@ class InnerProduct:
 
     def exact(self, users: Tensor, items: Tensor) -> Tensor:
         """(p,) scores of p pairs, summed in float64, rounded to float32."""
-        part = max(1, PART // self.items.shape[1])
+        part = max(1, PART[self.items.device.type] // self.items.shape[1])
         sums = [
             (self.users[u].double() * self.items[i].double()).sum(1)
             for u, i in zip(users.split(part), items.split(part), strict=True)
@@ -87,34 +88,84 @@ def rank(
     """
     scores = scorer(users)
     hide(scores, users, seen, allowed)
-    n = scores.shape[1]
-    length, k = min(k + BEYOND, n), min(k, n)
+    length, k = min(k + BEYOND, scores.shape[1]), min(k, scores.shape[1])
     best, items = top(scores, length)
-    exact = scorer if isinstance(scorer, InnerProduct) else None
-    apart = best[:, :-1] - best[:, 1:]  # nan between two that may not be shown
-    near = apart <= (exact.rounding(users)[:, None] if exact else 0)
+    exact, near = _near(scorer, users, best)
     unsure = near.any(1).nonzero()[:, 0]
     if len(unsure):
-        open_ = near[unsure, k - 1 :].all(1) if length < n else torch.zeros_like(unsure).bool()
+        open_ = _open(near[unsure], k, scores)
         rows = unsure[~open_]
         if exact is not None:
-            tied = torch.zeros(len(rows), length, dtype=torch.bool, device=best.device)
-            tied[:, :-1] |= near[rows]
-            tied[:, 1:] |= near[rows]
-            row, column = tied.nonzero(as_tuple=True)
+            row, column = _tied(near[rows]).nonzero(as_tuple=True)
             row = rows[row]
             best[row, column] = exact.exact(users[row], items[row, column])
         best[rows], items[rows] = in_order(best[rows], items[rows])
         for row in unsure[open_]:  # as many tie as there are candidates: all items are compared
             best[row], items[row] = whole_row(scores[row], exact, users[row], length)
+    return _shown(best, items, k)
+
+
+def rank_without_wait(
+    scorer: Scorer, users: Tensor, k: int, *, seen: Interactions, n_seen: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `rank` finds, unless it needs all items' scores, by operations of fixed shapes.
+
+    So the host need not wait for a card: every candidate's exact score is taken.
+
+    Args:
+        scorer, users, k, seen: as in `rank`.
+        n_seen: how many of `seen` are these users'.
+
+    Returns:
+        Items and scores as from `rank`, and a scalar, whether only `rank` can tell some user's.
+    """
+    scores = scorer(users)
+    hide(scores, users, seen, None, n_seen)
+    length, k = min(k + BEYOND, scores.shape[1]), min(k, scores.shape[1])
+    best, items = top(scores, length)
+    exact, near = _near(scorer, users, best)
+    if exact is not None:
+        true = exact.exact(users.repeat_interleave(length), items.flatten()).view_as(best)
+        best = true.where(_tied(near), best)
+    return *_shown(*in_order(best, items), k), _open(near, k, scores).any()
+
+
+def _near(scorer: Scorer, users: Tensor, best: Tensor) -> tuple[InnerProduct | None, Tensor]:
+    """The scorer, if it has exact scores, and which of (b, n) falling scores hardly differ from the
+    next, (b, n - 1)."""
+    exact = scorer if isinstance(scorer, InnerProduct) else None
+    apart = best[:, :-1] - best[:, 1:]  # nan between two that may not be shown
+    return exact, apart <= (exact.rounding(users)[:, None] if exact else 0)
+
+
+def _tied(near: Tensor) -> Tensor:
+    """(b, n), which candidates are near another."""
+    return F.pad(near, (0, 1)) | F.pad(near, (1, 0))
+
+
+def _open(near: Tensor, k: int, scores: Tensor) -> Tensor:
+    """(b,) whether others than the candidates may be as good as the k-th."""
+    if near.shape[1] + 1 < scores.shape[1]:
+        return near[:, k - 1 :].all(1)
+    return near.new_zeros(len(near))
+
+
+def _shown(best: Tensor, items: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The first k of items and scores; `NOBODY` where a score is -inf."""
     best, items = best[:, :k], items[:, :k]
     return items.masked_fill(best == -torch.inf, NOBODY), best
 
 
-def hide(scores: Tensor, users: Tensor, seen: Interactions | None, allowed: Tensor | None) -> None:
-    """Set the scores (b, I) of what may not be recommended to -inf."""
+def hide(
+    scores: Tensor,
+    users: Tensor,
+    seen: Interactions | None,
+    allowed: Tensor | None,
+    n_seen: int | None = None,
+) -> None:
+    """Set the scores (b, I) of what may not be recommended to -inf; `n_seen` as for `entries`."""
     if seen is not None:
-        offsets, entries = seen.entries(users)
+        offsets, entries = seen.entries(users, n_seen)
         starts = rows_of(offsets, len(entries)) * scores.shape[1]
         scores.view(-1).index_fill_(0, starts.add_(seen.items[entries]), -torch.inf)
     if allowed is not None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.evaluation import evaluate
 from model.interactions import Interactions
-from model.ranking import NOBODY, InnerProduct, rank, top
+from model.ranking import BEYOND, NOBODY, InnerProduct, rank, rank_without_wait, top
 from model.systems import SYSTEMS
 
 
@@ -56,6 +56,12 @@ def test_lists_are_those_of_exact_scores(
     assert (values[~shown] == -torch.inf).all()
     for user in range(n_users):
         assert rank(scorer, torch.tensor([user]), k, seen=seen)[0].tolist() == [expected[user]]
+    everyone, _, unsettled = rank_without_wait(
+        scorer, torch.arange(n_users), k, seen=seen, n_seen=len(seen)
+    )
+    assert unsettled or everyone.tolist() == expected
+    if n_items <= k + BEYOND or kind == "random":
+        assert not unsettled
 
 
 @pytest.mark.parametrize(
@@ -109,6 +115,17 @@ def test_ties_come_in_the_order_of_the_catalogue() -> None:
     pairs = list(zip((-scores).tolist(), best.tolist(), strict=True))
     assert pairs == sorted(pairs)
     assert len(set(scores.tolist())) < I  # there are ties
+
+
+def test_more_ties_than_candidates_are_unsettled() -> None:
+    users, nobody = torch.arange(3), torch.empty(0, dtype=torch.int64)
+    seen = Interactions.of(nobody, nobody, 3, 40)
+    factors = torch.tensor([[1.0], [0.0], [1.0]])
+    scorer = InnerProduct(factors, torch.arange(40.0)[:, None])
+    *_, unsettled = rank_without_wait(scorer, users, 5, seen=seen, n_seen=0)
+    assert unsettled
+    *_, unsettled = rank_without_wait(scorer, users[::2], 5, seen=seen, n_seen=0)
+    assert not unsettled
 
 
 def test_only_what_is_allowed_is_shown() -> None:

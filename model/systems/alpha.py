@@ -38,8 +38,6 @@ class Alpha(LateFusion):
         alpha = self.balance.sigmoid()
         return scale(alpha, e), [scale(1 - alpha, m) for m in content]
 
-    def diagnostics(self) -> dict[str, float]:
+    def told(self) -> dict[str, Tensor]:
         """alpha, the weight of the collaborative embedding."""
-        if not len(self.projection):
-            return {}
-        return {"alpha": float(self.balance.detach().sigmoid())}
+        return {"alpha": self.balance.detach().sigmoid()} if len(self.projection) else {}
