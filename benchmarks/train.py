@@ -6,9 +6,9 @@
     python -m benchmarks.train scaling
 
 Graphs are drawn with the sizes of the paper's data sets and a long tail; two threads. `step`
-takes turns: ours, PyG's LightGCN fed with both edge directions, the COO-autograd form with stacked
-layers of MMRec and RecBole, and two floors, 2K products of the whole CSR adjacency (by `@`, and by
-the kernel that we use) plus one fused Adam step.
+takes turns of four steps, the first not counted: ours, PyG's LightGCN fed with both edge
+directions, the COO-autograd form with stacked layers of MMRec and RecBole, and two floors, 2K
+products of the whole CSR adjacency (by `@`, and by the kernel that we use) and one fused Adam step.
 """
 
 import resource

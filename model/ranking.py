@@ -131,8 +131,10 @@ def rank_without_wait(
 
 
 def _near(scorer: Scorer, users: Tensor, best: Tensor) -> tuple[InnerProduct | None, Tensor]:
-    """The scorer, if it has exact scores, and which of (b, n) falling scores hardly differ from the
-    next, (b, n - 1)."""
+    """The scorer, if it has exact scores, and what is to be told by them.
+
+    Of falling scores (b, n): (b, n - 1) bool, which hardly differ from the next.
+    """
     exact = scorer if isinstance(scorer, InnerProduct) else None
     apart = best[:, :-1] - best[:, 1:]  # nan between two that may not be shown
     return exact, apart <= (exact.rounding(users)[:, None] if exact else 0)
