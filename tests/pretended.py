@@ -102,7 +102,7 @@ class Card(TorchDispatchMode):
         if device is not None:
             options["device"] = CPU
         if name == "mm" and held[0].layout == torch.sparse_csr:
-            made = torch.sparse.mm(held[0], held[1].contiguous(), "sum")  # as the project's CPU
+            made = torch.sparse.mm(held[0], held[1].contiguous(), "sum")  # adds as the CPU's kernel
         else:
             made = func(*held, **options)
         if isinstance(made, Tensor):  # what was written to stays the same object
