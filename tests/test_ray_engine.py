@@ -19,6 +19,7 @@ import psutil
 import pytest
 from colour_encoder import Unhurried
 from PIL import Image
+from processes import running, still_running
 
 from benchmarks.tiny import Trap
 from encoders.minilm import MiniLM
@@ -43,8 +44,7 @@ def address() -> Iterator[str]:
         with ray_engine.cluster(num_cpus=2, object_store_memory=128 << 20):
             yield ray_engine.ray.get_runtime_context().gcs_address
             started = processes()
-    _, alive = psutil.wait_procs(started, timeout=30)
-    assert not alive
+    assert not still_running(started, 30)
 
 
 def processes() -> list[psutil.Process]:
@@ -136,7 +136,7 @@ def test_texts_too(project: params.Params, address: str) -> None:
 def kill(actor: str) -> None:
     """End one of the cluster's processes that run `actor`."""
     title = f"ray::MapWorker(MapBatches({actor}))"
-    alive = [p for p in processes() if p.status() != psutil.STATUS_ZOMBIE]
+    alive = running(processes())
     [process, *_] = [p for p in alive if " ".join(p.cmdline()).startswith(title)]
     process.kill()
 

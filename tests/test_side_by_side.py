@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import still_running
 from ruamel.yaml import YAML
 from small import write_workspace
 
@@ -81,8 +82,6 @@ def test_no_process_outlives_a_killed_stage(tmp_path: Path) -> None:
     while len(children := fitting()) < 2 and time.monotonic() < limit:
         time.sleep(0.05)
     running.send_signal(signal.SIGKILL)
-    _, alive = psutil.wait_procs(children, timeout=30)
-    for child in alive:
-        child.kill()
+    alive = still_running(children, 30)
     running.communicate()
     assert len(children) == 2 and not alive

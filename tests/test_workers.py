@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from processes import running, still_running
 
 from benchmarks.tiny import Trap
 from encoders.media import MediaError
@@ -135,19 +136,12 @@ def test_a_pool_keeps_everyones_result() -> None:
 def test_leaving_a_pool_ends_what_hangs() -> None:
     started = time.monotonic()
     with Pool(obey, 300.0) as pool:
-        pids = [pool.submit("pid").result() for _ in range(4)]
+        processes = [psutil.Process(pool.submit("pid").result()) for _ in range(4)]
         hanging: list[Future] = [pool.submit("hang") for _ in range(9)]
         time.sleep(0.5)
     assert time.monotonic() - started < 30
     assert all(future.cancelled() or future.exception() for future in hanging)
-    assert not any(psutil.pid_exists(pid) for pid in pids)
-
-
-def runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    assert not running(processes)
 
 
 def test_no_worker_outlives_its_stage(tmp_path: Path) -> None:
@@ -168,17 +162,12 @@ def test_no_worker_outlives_its_stage(tmp_path: Path) -> None:
     while not ((tmp_path / "hanging").exists() and (tmp_path / "hanging").read_text()):
         assert process.poll() is None
         time.sleep(0.05)
-    pids = [int((tmp_path / name).read_text()) for name in ("idle", "hanging")]
-    assert all(map(runs, pids))
+    names = ("idle", "hanging")
+    started = [psutil.Process(int((tmp_path / name).read_text())) for name in names]
+    assert running(started) == started
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 30  # the alarm ends a hanging one after twice its limit
-    while any(map(runs, pids)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    left = [pid for pid in pids if runs(pid)]
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert not left
+    assert not still_running(started, 30)  # the alarm ends a hanging one after twice its limit
 
 
 @pytest.fixture
