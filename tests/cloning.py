@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from forking import programs
+
 REPOSITORY = Path(__file__).parents[1]
 TOPICS = ["jazz trumpet swing", "ocean reef whale", "robot circuit motor"]
 
@@ -16,10 +18,11 @@ class Clone:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def run(self, command: str, ok: bool = True) -> str:
+    def run(self, command: str, ok: bool = True, forked: bool = True) -> str:
         """What `command` printed, standard error included; fails if it did not end as `ok` says."""
+        front = [programs()] if forked else []
         environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": ":".join(map(str, [*front, Path(sys.executable).parent, os.environ["PATH"]])),
             "GIT_CONFIG_GLOBAL": str(self.folder.parent / "gitconfig"),
             "DVC_NO_ANALYTICS": "1",
             "OMP_NUM_THREADS": "1",  # on a busy machine, waiting threads starve working ones

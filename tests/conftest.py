@@ -28,9 +28,16 @@ os.environ |= {
 atexit.register(rmtree, AWS, ignore_errors=True)
 
 
+LONGEST = (
+    "pipeline", "living", "report", "ray_engine", "encoders", "pretended_cuda", "distributed",
+    "cells", "recommender", "workers", "ranks", "planted",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first, so that no worker is left alone with it at the end."""
-    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+    """The longest files first, so that no worker is left alone with one at the end."""
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 def random_interactions(users: int, items: int, edges: int, seed: int) -> Interactions:

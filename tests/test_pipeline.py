@@ -1,13 +1,9 @@
 """The user's commands, verbatim, in a temporary clone with a small text-only catalogue."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -112,42 +108,30 @@ def test_what_dvc_runs_after_an_edit(clone: Clone) -> None:
     assert not wrong
 
 
-# Four stages in a process for each change, forked where the libraries are imported already: that
-# is what takes long.
+# Four stages in one process for each change: their imports are what takes long.
 STAGES = """
-import os, runpy, sys
-import pyarrow.parquet, safetensors.torch, scipy.sparse, tokenizers, torch
-for _ in sys.stdin:
-    if not os.fork():
-        for stage, *words in ["encode", "text"], ["train"], ["study", "none"], ["study", "frozen"]:
-            sys.argv = [stage, *words]
-            runpy.run_module(f"pipeline.{stage}", run_name="__main__")
-        os._exit(0)
-    print("ended", os.wait()[1], file=sys.stderr, flush=True)
+import runpy, sys
+for stage, *words in ["encode", "text"], ["train"], ["study", "none"], ["study", "frozen"]:
+    sys.argv = [stage, *words]
+    runpy.run_module(f"pipeline.{stage}", run_name="__main__")
 """
 
 
 @pytest.fixture
 def counts(clone: Clone) -> Iterator[Counts]:
     """Texts encoded, models fitted by `train`, and by the studies, when the stages run again."""
-    with subprocess.Popen(
-        [sys.executable, "-c", STAGES], cwd=clone.folder, text=True, stdin=PIPE, stderr=PIPE,
-        env=os.environ | {"PYTHONPATH": str(clone.folder), "OMP_NUM_THREADS": "1"},
-    ) as server:  # fmt: skip
-        assert server.stdin and server.stderr
+    stages = clone.folder / "stages.py"
+    stages.write_text(STAGES)
 
-        def counted() -> tuple[int, int, int]:
-            print(file=server.stdin, flush=True)
-            said = ""
-            while (line := server.stderr.readline()) and not line.startswith("ended"):
-                said += line
-            assert line == "ended 0\n", said
-            encoded = int(re.search(r"(\d+) encoded now", said)[1])
-            fitted = sum(map(int, re.findall(r"(?:none|frozen): \d+ models, (\d+) of them", said)))
-            return encoded, int("fitted before" not in said), fitted
+    def counted() -> tuple[int, int, int]:
+        said = clone.run("python -m stages")
+        encoded = re.search(r"(\d+) encoded now", said)
+        assert encoded
+        fitted = sum(map(int, re.findall(r"(?:none|frozen): \d+ models, (\d+) of them", said)))
+        return int(encoded[1]), int("fitted before" not in said), fitted
 
-        yield counted
-        server.stdin.close()
+    yield counted
+    stages.unlink()
 
 
 # A change of code (file, old, new), and what is computed anew: texts, train's model, the study's 8.
@@ -233,7 +217,7 @@ def test_force_gives_the_same_bytes(clone: Clone) -> None:
         "newcomers",
         "report",
     ]
-    output = clone.run(f"dvc repro --force --single-item {' '.join(stages)}")
+    output = clone.run(f"dvc repro --force --single-item {' '.join(stages)}", forked=False)
     assert stages_run(output) == stages
     assert (clone.folder / "dvc.lock").read_text() == before
 
