@@ -565,6 +565,8 @@ def test_a_system_without_depth_has_no_depths(
     text = (folder / "report.md").read_text()
     assert set(drawn) == {"none", "alpha"}
     assert "frozen: metrics by depth" not in text and "none: metrics by depth" in text
+    (folded,) = re.findall(r"more tables: (.*layers-none.*)</summary>", text)
+    assert len({*folded.split(", ")}) == len(folded.split(", "))
     assert "| frozen | – |" in text and "None" not in text and "nan" not in text
     (table,) = re.findall(r"\*\*Metrics of systems without depth\*\*\n\n((?:\|.*\n)+)", text)
     assert len(table.splitlines()) == 3 and table.splitlines()[2].startswith("| frozen | ")

@@ -252,5 +252,7 @@ def _depth_tables(scores: Scores, layers: Table, selected: dict[str, int | None]
     ]
     flat = paper.where("layers", None).without("layers")
     if flat.rows:
-        tables.append(replace(flat, name="layers-none", caption="Metrics of systems without depth"))
+        tables.append(
+            replace(flat, name="without-layers", caption="Metrics of systems without depth")
+        )
     return tables
