@@ -7,9 +7,10 @@ restricted unpickler, which builds tensors and nothing else.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -168,12 +169,17 @@ def _recorded(path: Path, known: str) -> str:
     if len(known) == 64:
         return known
     note = path.with_name(f"{path.name}.sha256")
-    if not note.exists():
-        digest = sha256_of(path)
-        if not digest.startswith(known):
-            return known  # the caller's check names both
-        note.write_text(f"{digest}\n")
-    return note.read_text().strip()
+    noted = note.read_text().strip() if note.is_file() else ""
+    if re.fullmatch(r"[0-9a-f]{64}", noted) and noted.startswith(known):
+        return noted
+    digest = sha256_of(path)
+    if not digest.startswith(known):
+        return known  # the caller's check names both
+    with suppress(OSError):  # a cache that many share may not be written
+        new = note.with_name(f".{note.name}.{os.getpid()}")
+        new.write_text(f"{digest}\n")
+        new.replace(note)
+    return digest
 
 
 def load_strict(model: nn.Module, path: Path, layout: Layout) -> None:

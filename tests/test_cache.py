@@ -15,13 +15,16 @@ from colour_encoder import Colour
 from PIL import Image
 from safetensors.numpy import save_file
 
+from encoders import encoder_class
 from pipeline import cache as cli
 from pipeline import encode as stage
-from pipeline.catalogue.embeddings import read_embeddings
+from pipeline.catalogue.embeddings import Target, read_embeddings
 from pipeline.common import params, paths
 from pipeline.common.files import InputError
 from pipeline.encoding import outputs, raw_media
+from pipeline.encoding.raw_media import encode_nothing
 from pipeline.encoding.vectors import VectorCache, fingerprint
+from pipeline.experiments import kept
 from pipeline.experiments.kept import prune
 from pipeline.prepare import prepare
 
@@ -96,7 +99,8 @@ class Project:
         loaded = params.load(ROOT / "params.yaml")
         entry = replace(loaded.encode["image"], batch_size=4)
         encode = loaded.encode | {"image": entry}
-        self.params = replace(loaded, dataset="raw", device="cpu", encode=encode)
+        study = replace(loaded.study, systems=["popularity"])
+        self.params = replace(loaded, dataset="raw", device="cpu", encode=encode, study=study)
         (folder / "raw").mkdir()
 
     def write(self) -> None:
@@ -113,6 +117,12 @@ class Project:
         stage.encode_modality("image", self.params)
         return list(self.encoder.encoded)
 
+    def encode_nothing(self) -> None:
+        """As the stages of all modalities that no item has."""
+        for modality in ("text", "audio", "video"):
+            cls = encoder_class(self.params.encode[modality].encoder)
+            encode_nothing(cls, Target.encoded(modality))
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
@@ -121,6 +131,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     made = Project(tmp_path)
     monkeypatch.setattr(stage, "encoder_class", lambda name: made.encoder)
     monkeypatch.setattr(Colour, "preprocessing", Colour.preprocessing)
+    monkeypatch.setattr(kept, "load", lambda: made.params)
     made.write()
     return made
 
@@ -235,15 +246,15 @@ def test_prune_keeps_what_is_used(project: Project, caplog: pytest.LogCaptureFix
     assert len(files) == 2
     for file in files:
         Path(f"{file}-wal").touch()  # as a killed run leaves one
+    with pytest.raises(InputError, match=r"\.parquet is not there"):
+        prune()
+    project.encode_nothing()
     prune()
     [kept] = paths.VECTORS.glob("*.sqlite")
     with VectorCache(kept, 3) as cache:
         assert len(cache) == 19
     assert {path.name.split(".")[0] for path in paths.VECTORS.iterdir()} == {kept.stem}
     assert project.encode() == []
-    paths.embeddings_path("image").unlink()
-    prune()
-    assert list(paths.VECTORS.iterdir()) == []
 
 
 def test_prune_leaves_ready_made_features_alone(project: Project) -> None:
@@ -252,6 +263,7 @@ def test_prune_leaves_ready_made_features_alone(project: Project) -> None:
     np.save("raw/features/image.npy", np.ones((20, 3)))
     prepare(Path("raw"), project.params.prepare)
     stage.encode_modality("image", project.params)
+    project.encode_nothing()
     prune()  # they come from no cache
     assert list(paths.VECTORS.iterdir()) == []
 
@@ -264,6 +276,7 @@ def test_what_is_there_is_listed(
     project.colours.popitem()
     project.write()
     project.encode()
+    project.encode_nothing()
     monkeypatch.setattr(sys, "argv", ["cache"])
     with caplog.at_level("INFO"):
         caplog.clear()

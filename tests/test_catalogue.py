@@ -16,11 +16,14 @@ import pytest
 from benchmarks.fuzz_tables import fuzz
 from encoders.media import MediaError
 from encoders.media.text import read_text
+from model.embedding import COLLABORATION, CONSTANT
+from pipeline.catalogue.feature_files import RESERVED
 from pipeline.catalogue.names import clean_ids, near_misses, visible
 from pipeline.common import paths
 from pipeline.common.files import InputError
 from pipeline.common.params import Prepare
 from pipeline.prepare import prepare
+from pipeline.recommending import similarity
 
 PARAMS = Prepare(seed=0, split="random", validation=0.2, test=0.2)
 
@@ -529,6 +532,15 @@ def test_whole_numbers_that_a_gap_made_floats(raw: Path) -> None:
     assert "row 1 (the first is 0): user_id is empty" in refused(raw)
 
 
+@pytest.mark.parametrize("first", [7, 100_000_000_001, 10**15 + 1])
+def test_ids_that_are_floats_in_both_tables(raw: Path, first: int) -> None:
+    ids = [float(first), first + 1.0]
+    pq.write_table(pa.table({"item_id": ids}), raw / "items.parquet")
+    pq.write_table(pa.table({"user_id": ["u", "u"], "item_id": ids}), raw / "interactions.parquet")
+    prepare(raw, PARAMS)
+    assert pairs() == {("u", str(first)), ("u", str(first + 1))}
+
+
 def test_uuids_are_ids(raw: Path) -> None:
     ids = pa.array([bytes(range(16)), bytes(range(1, 17))], pa.binary(16))
     uuids = pa.ExtensionArray.from_storage(pa.uuid(), ids)
@@ -545,6 +557,21 @@ def test_a_folder_of_features_almost_right_is_asked_about(raw: Path, name: str) 
     write(raw, "item_id\na\n", "user_id,item_id\nu,a\n")
     (raw / name).mkdir()
     assert f"{name}: did you mean features?" in refused(raw)
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_names_of_other_things_are_no_modalities(raw: Path, name: str) -> None:
+    """Parts of a score are listed by name, collaboration beside the modalities."""
+    write(raw, "item_id\na\n", "user_id,item_id\nu,a\n")
+    (raw / "features").mkdir()
+    np.save(raw / f"features/{name}.npy", np.ones((1, 2)))
+    message = refused(raw)
+    assert f"features: {name}: a name that this project has a use for; rename the file" in message
+
+
+def test_all_names_that_collide_with_modalities_are_reserved() -> None:
+    ours = {COLLABORATION, CONSTANT, similarity.MODEL, similarity.COLLABORATION, similarity.CONTENT}
+    assert ours <= {*RESERVED}
 
 
 @pytest.mark.parametrize("text", ["\ufffd", "\u0301", "\ue000"])

@@ -150,6 +150,39 @@ def test_an_unknown_hash_is_noted_and_then_held(tmp_path: Path, server: Server) 
         load_tiny(published)
 
 
+def test_a_note_that_is_none_switches_no_check_off(tmp_path: Path, server: Server) -> None:
+    """As a full disk may have left one."""
+    save_file(tiny().state_dict(), tmp_path / "first.safetensors")
+    server.content = (tmp_path / "first.safetensors").read_bytes()
+    digest = hashlib.sha256(server.content).hexdigest()
+    published = UrlFile(server.url("tiny.safetensors"), digest[:8])
+    note = published.path.with_name(f"{published.path.name}.sha256")
+    for noted in ("", "0123", "g" * 64, "0" * 64):
+        load_tiny(published)
+        note.write_text(noted)
+        assert load_tiny(published).sha256 == digest and note.read_text() == f"{digest}\n"
+        note.write_text(noted)
+        save_file(tiny().state_dict(), published.path)
+        with pytest.raises(WeightsError, match=f"not {digest[:8]}; remove it"):
+            load_tiny(published)
+        published.path.write_bytes(server.content)
+
+
+def test_a_cache_that_cannot_be_written_is_read(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file(tiny().state_dict(), tmp_path / "first.safetensors")
+    server.content = (tmp_path / "first.safetensors").read_bytes()
+    published = UrlFile(server.url("tiny.safetensors"))
+    published.fetch()
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError("a cache that many share")
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    assert load_tiny(published).sha256 == hashlib.sha256(server.content).hexdigest()
+
+
 def test_a_wrong_file_in_its_place_is_refused(server: Server) -> None:
     """One that came there by other means than these."""
     published = UrlFile(server.url("tiny.safetensors"), "12345678")

@@ -4,7 +4,11 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any, ClassVar
 
 import boto3
 import numpy as np
@@ -22,6 +26,7 @@ from encoders.media import MediaError
 from pipeline import check
 from pipeline import encode as stage
 from pipeline.browsing.media import Media
+from pipeline.catalogue.embeddings import read_embeddings
 from pipeline.catalogue.manifests import media_sha256
 from pipeline.common import params, paths
 from pipeline.common.files import InputError
@@ -188,6 +193,73 @@ def test_a_mirror_follows_its_address(
     got.clear()
     mirrored(place)
     assert len(got) == 3
+
+
+class Web(SimpleHTTPRequestHandler):
+    """Serves a folder, but for what is out of reach."""
+
+    unreachable: ClassVar[set[str]] = set()
+
+    def send_head(self) -> Any:
+        if self.path in self.unreachable:
+            return self.send_error(503)
+        return super().send_head()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web(shop: Path) -> Iterator[str]:
+    """The address of `shop` on a web server."""
+    handler = partial(Web, directory=shop.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
+        Thread(target=served.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{served.server_port}/raw"
+        served.shutdown()
+    Web.unreachable.clear()
+
+
+def test_a_mirror_follows_addresses_that_do_not_tell_of_changes(shop: Path, web: str) -> None:
+    """Those of HTTP: fsspec knows their files by the address alone."""
+    before = (shop / "interactions.csv").read_text()
+    for text in (before, before.replace("u0,a", "u9,a"), before + "u9,b\n"):
+        (shop / "interactions.csv").write_text(text)
+        folder = mirrored(place_of(web))
+        assert (folder / "interactions.csv").read_text() == text
+    assert np.load(folder / "features/genres.npy").shape == (8, 8)
+
+
+def test_several_mirror_an_address_at_a_time(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody takes away what another is writing, nor takes that for a catalogue that is gone."""
+    place = UPath(f"file://{shop}")
+    mirrored(place)
+    (shop / "items.csv").write_text("item_id\nz\n")
+    get = place.fs.get_file
+
+    def beside_another(source: str, target: str) -> None:
+        get(source, target)
+        with monkeypatch.context() as patch:
+            patch.setattr(place.fs, "get_file", get)
+            mirrored(place)
+
+    monkeypatch.setattr(place.fs, "get_file", beside_another)
+    folder = mirrored(place)
+    assert (folder / "items.csv").read_text() == "item_id\nz\n"
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
+
+
+def test_what_vanishes_while_it_is_mirrored_is_said(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = UPath(f"file://{shop}")
+
+    def gone(*_: object) -> None:
+        raise FileNotFoundError("items.csv is gone")
+
+    monkeypatch.setattr(place.fs, "get_file", gone)
+    with pytest.raises(InputError, match="cannot be read: items.csv is gone"):
+        mirrored(place)
 
 
 @pytest.mark.parametrize(
@@ -361,3 +433,21 @@ def test_what_cannot_be_fetched_is_no_fault_of_its_content(
     failed = settled(TINY["vit"], place, item, lambda: decode(TINY["vit"], place, item))
     assert isinstance(failed, Failed) and not failed.of_content
     assert failed.reason == "cannot be fetched: connection reset"
+
+
+def test_what_is_out_of_reach_for_once_ends_the_stage_and_loses_nothing(
+    web: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """DVC would not run again what has ended well: the item would be without content for good."""
+    chosen = small(web)
+    prepare(place_of(web), chosen.prepare)
+    monkeypatch.setattr(stage, "encoder_class", TINY.__getitem__)
+    Web.unreachable.add("/raw/images/b.png")
+    with pytest.raises(InputError, match=r"1 items could .* b \(images/b.png\): cannot be .*503"):
+        stage.encode_modality("image", chosen)
+    assert not paths.embeddings_path("image").exists()
+    Web.unreachable.clear()
+    with caplog.at_level("INFO"):
+        stage.encode_modality("image", chosen)
+    assert {*"abcd"} == {*read_embeddings(paths.embeddings_path("image"))[0]}
+    assert "1 encoded now, 3 known already" in caplog.messages[-1]

@@ -10,6 +10,7 @@ from small import write_workspace
 
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import params, paths
+from pipeline.common.files import InputError
 from pipeline.experiments import kept
 from pipeline.experiments.cells import cell_of, cell_path, fit_path
 from pipeline.experiments.experiment import Experiment
@@ -74,17 +75,24 @@ def test_cells_fits_and_leftovers(project: params.Params) -> None:
     assert not any(cell_of(Experiment.of(project, *each), Workspace()).fresh for each in asked)
 
 
-def test_without_prepared_data_nothing_is_in_use(project: params.Params) -> None:
+@pytest.mark.parametrize("gone", [paths.ITEMS, paths.embeddings_path("audio")])
+def test_a_half_built_workspace_loses_nothing(
+    project: params.Params, gone: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """DVC removes what a stage writes before it runs: who stops it has not got it any more."""
     path = cell_of(Experiment.of(project, "none", 1, 1), Workspace()).path
     assert path == cell_path(Experiment.of(project, "none", 1, 1).fingerprint(Workspace()))
-    paths.ITEMS.unlink()
-    kept.prune()
-    assert not path.exists()
+    gone.unlink()
+    with pytest.raises(InputError, match=f"{gone} is not there: .* `dvc repro` first"):
+        kept.prune()
+    with caplog.at_level("INFO"):
+        kept.show()
+    assert path.exists() and f"{gone} is not there" in caplog.messages[-2]
+    assert "1 fitted models" in caplog.messages[-1] and "unused" not in caplog.messages[-1]
 
 
-def test_what_was_set_aside_goes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
+@pytest.mark.usefixtures("project")
+def test_what_was_set_aside_goes_too() -> None:
     paths.VECTORS.mkdir(parents=True)
     for name in ("a.sqlite", "a.sqlite.broken", "b.sqlite.broken"):
         (paths.VECTORS / name).write_bytes(b"no database")

@@ -157,6 +157,14 @@ def test_a_core_has_no_user_and_no_item_of_fewer(raw: Path) -> None:
     assert core(*pairs, 1).all() and not core(*pairs, 2).any()
 
 
+def test_a_core_of_one_has_no_item_without_interactions(raw: Path) -> None:
+    items = pq.read_table(raw / "items.parquet")["item_id"].to_pylist()
+    pq.write_table(pa.table({"item_id": [*items, "nobody"]}), raw / "items.parquet")
+    for k, there in ((0, True), (1, False)):
+        divided(raw, k_core=k)
+        assert ("nobody" in pq.read_table(paths.ITEMS)["item_id"].to_pylist()) == there
+
+
 def test_features_by_row_follow_the_items_that_are_left(raw: Path) -> None:
     (raw / "features").mkdir()
     np.save(raw / "features/tags.npy", np.arange(I, dtype=np.float32)[:, None])

@@ -34,7 +34,7 @@ def ids_of(path: Path, name: str, pieces: list[pa.Array], problems: Problems) ->
             if pa.types.is_nested(piece.type):
                 piece = cast(path, name, pa.chunked_array([piece]), pa.string()).combine_chunks()
             piece = piece.dictionary_encode()
-        dictionary = _whole(piece.dictionary)
+        dictionary = whole(piece.dictionary)
         if dictionary.type != pa.string():
             dictionary = cast(path, name, pa.chunked_array([dictionary]), pa.string())
             dictionary = dictionary.combine_chunks()
@@ -68,7 +68,7 @@ def ids_of(path: Path, name: str, pieces: list[pa.Array], problems: Problems) ->
     )
 
 
-def _whole(ids: pa.Array) -> pa.Array:
+def whole(ids: pa.Array) -> pa.Array:
     """Numbers that were whole before a gap made floats of them, as whole numbers again."""
     if not pa.types.is_floating(ids.type):
         return ids

@@ -22,6 +22,8 @@ from pipeline.common.files import InputError
 from pipeline.common.tables import row_name
 
 SUFFIXES = (".parquet", ".npy")
+RESERVED = ("collaboration", "constant", "content", "model", "trained-model")
+"""What parts of a score, `--by` and the report's maps have names for, beside modalities."""
 STEP = 65_536  # rows that are looked at together
 
 
@@ -60,6 +62,11 @@ def suspect_features(dataset: Path, problems: Problems) -> None:
         problems.add(
             f"{folder}: {given}: did you mean {meant}? Rename the file, to that or to what is "
             f"farther from it; modalities with an encoder: {', '.join(modalities())}"
+        )
+    for name in sorted(set(RESERVED).intersection(_names(dataset))):
+        problems.add(
+            f"{folder}: {name}: a name that this project has a use for; rename the file, to "
+            f"anything but {', '.join(RESERVED)}"
         )
     if folder.is_dir():
         for path in sorted(folder.iterdir()):

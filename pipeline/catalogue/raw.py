@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from encoders import modalities
-from pipeline.catalogue.columns import ids_of, ratings_of, splits_of, times_of
+from pipeline.catalogue.columns import ids_of, ratings_of, splits_of, times_of, whole
 from pipeline.catalogue.names import near_misses
 from pipeline.catalogue.problems import Problems
 from pipeline.common.files import InputError
@@ -200,12 +200,13 @@ def _suspect(path: Path, names: list[str], known: Sequence[str], problems: Probl
 
 def _as_texts(path: Path, texts: set[str]) -> Iterator[pa.RecordBatch]:
     for batch in read_batches(path):
-        arrays = [
-            cast(path, name, pa.chunked_array([array]), pa.string()).combine_chunks()
-            if name in texts and array.type != pa.string()
-            else array
-            for name, array in zip(batch.schema.names, batch.columns, strict=True)
-        ]
+        arrays = []
+        for name, array in zip(batch.schema.names, batch.columns, strict=True):
+            if name == "item_id":  # as interactions name it
+                array = whole(array)
+            if name in texts and array.type != pa.string():
+                array = cast(path, name, pa.chunked_array([array]), pa.string()).combine_chunks()
+            arrays.append(array)
         yield pa.RecordBatch.from_arrays(arrays, batch.schema.names)
 
 

@@ -87,7 +87,7 @@ def select(raw: Interactions, items: Items, params: Prepare) -> Selection:
     given = None if raw.split is None else raw.split[rows]
     rank = given if given is not None else np.arange(len(rows)) if times is None else times
     chosen = first_of_pairs(users, codes, rank)
-    if params.k_core > 1:
+    if params.k_core:
         chosen[chosen] = core(users[chosen], codes[chosen], params.k_core)
     if not chosen.any():
         raise InputError(
@@ -97,7 +97,7 @@ def select(raw: Interactions, items: Items, params: Prepare) -> Selection:
     users, codes = users[chosen], codes[chosen]
     times = None if times is None else times[chosen]
     kept_items = np.ones(len(items.ids), bool)
-    if params.k_core > 1:
+    if params.k_core:
         kept_items = np.bincount(codes, minlength=len(items.ids)) > 0
     kept_users = np.bincount(users, minlength=len(raw.user_ids)) > 0
     users = (np.cumsum(kept_users) - 1).astype(np.int32)[users]

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class InputError(ValueError):
 
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+ABANDONED = 600  # seconds after which nobody is still writing a temporary file
 
 # What Arrow raises on files that are damaged, names of columns that are no text included.
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
@@ -46,6 +48,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def abandoned(path: Path) -> bool:
+    """Whether nobody is still writing a temporary file."""
+    try:
+        return time.time() - path.stat().st_mtime > ABANDONED
+    except FileNotFoundError:
+        return False
 
 
 def atomic_write(path: Path, data: bytes | str) -> None:

@@ -20,6 +20,7 @@ from pipeline.common import paths
 from pipeline.common.files import (
     TABLE_SUFFIXES,
     InputError,
+    abandoned,
     atomic_folder,
     atomic_path,
     atomic_write,
@@ -103,7 +104,7 @@ def mirrored(dataset: Place) -> Path:
     try:
         with reaching(dataset):
             _mirror(dataset, folder)
-    except FileNotFoundError:
+    except NotADirectoryError:
         raise InputError(f"{dataset}: no such folder; a catalogue is one") from None
     except OSError as error:
         raise InputError(f"{dataset}: cannot be read: {error}") from error
@@ -111,11 +112,15 @@ def mirrored(dataset: Place) -> Path:
 
 
 def _mirror(dataset: UPath, folder: Path) -> None:
+    """NotADirectoryError if the address is no folder. Several processes may do it at a time."""
     fs = dataset.fs
     fs.invalidate_cache()
-    top = fs.ls(dataset.path, detail=True)
+    try:
+        top = fs.ls(dataset.path, detail=True)
+    except FileNotFoundError:
+        raise NotADirectoryError from None
     if [entry["name"].strip("/") for entry in top] == [dataset.path.strip("/")]:
-        raise FileNotFoundError  # a file lists itself
+        raise NotADirectoryError  # a file lists itself
     folders = {_name(entry) for entry in top if entry["type"] == "directory"}
     files = {_name(entry): entry for entry in top if _is_table(entry)}
     if "features" in folders:
@@ -125,22 +130,30 @@ def _mirror(dataset: UPath, folder: Path) -> None:
     known = _known(listed)
     for path in sorted(folder.rglob("*"), reverse=True):
         name = str(path.relative_to(folder))
-        if name not in files and name not in folders and path != listed:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        writing = path.name.startswith(".") and not abandoned(path)
+        if name not in files and name not in folders and path != listed and not writing:
+            shutil.rmtree(path, True) if path.is_dir() else path.unlink(missing_ok=True)
     for name in folders:  # what is meant for features may be named otherwise
         (folder / name).mkdir(parents=True, exist_ok=True)
+    states = {name: _state(fs, entry["name"]) for name, entry in files.items()}
     for name, entry in files.items():
-        state = fs.ukey(entry["name"])
-        if known.get(name) != state or not (folder / name).is_file():
+        same = states[name] is not None and states[name] == known.get(name)
+        if not (same and (folder / name).is_file()):
             with atomic_path(folder / name) as temporary:
                 fs.get_file(entry["name"], str(temporary))
-            known[name] = state
-    atomic_write(listed, json.dumps({name: known[name] for name in files}) + "\n")
+    if states != known or not listed.is_file():
+        atomic_write(listed, json.dumps(states) + "\n")
 
 
-def _known(listed: Path) -> dict[str, str]:
+def _state(fs: Any, path: str) -> str | None:
+    """What changes with a file; None if only fetching it tells: of HTTP fsspec has the address."""
+    protocols = [fs.protocol] if isinstance(fs.protocol, str) else fs.protocol
+    return None if {"http", "https"}.intersection(protocols) else str(fs.ukey(path))
+
+
+def _known(listed: Path) -> dict[str, str | None]:
     try:
-        known: dict[str, str] = json.loads(listed.read_text())
+        known: dict[str, str | None] = json.loads(listed.read_text())
     except (OSError, ValueError):
         return {}
     return known

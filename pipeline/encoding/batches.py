@@ -6,7 +6,11 @@ from pipeline.encoding.manifest import Item
 
 
 def batches_of(items: list[Item], texts: bool, batch_size: int) -> list[list[Item]]:
-    """The same batches whatever is cached already, so that a resumed run gives the same bytes."""
+    """The same batches whatever is cached already, so that a resumed run gives the same bytes.
+
+    New items are encoded without those that were before them, in other company than all at once:
+    a vector's last bits depend on the shape of its batch.
+    """
     if texts:  # those of like length share a batch with little padding
         items = sorted(items, key=lambda item: (len(item.source), item.item_id))
     return [items[i : i + batch_size] for i in range(0, len(items), batch_size)]

@@ -13,10 +13,12 @@ from encoders.base import Encoder
 from encoders.weights import Found
 from pipeline.catalogue.embeddings import Target, write_embeddings
 from pipeline.common.device import resolve_device, resolve_precision
+from pipeline.common.files import InputError
 from pipeline.common.fingerprint import code_sha256
 from pipeline.common.params import Params
 from pipeline.common.places import place_of
 from pipeline.encoding.batches import batches_of, missing_of
+from pipeline.encoding.decoding import UNFETCHED
 from pipeline.encoding.filling import Engine, Reasons, fill
 from pipeline.encoding.local_engine import local_engine
 from pipeline.encoding.manifest import Item
@@ -34,7 +36,8 @@ def encode_items(items: list[Item], cls: type[Encoder], params: Params, target: 
 
     Raises:
         WeightsError: `params.weights` cannot be used.
-        InputError: neither can device or precision, or too many items failed.
+        InputError: neither can device or precision, too many items failed, or files that
+            `prepare` has read are out of reach.
     """
     try:
         _encode_items(items, cls, params, target)
@@ -75,6 +78,7 @@ def _encode_items(items: list[Item], cls: type[Encoder], params: Params, target:
             digest = load().loaded.sha256
             cache.note("weights_sha256", digest)
         failures = [(item, reason) for item in items if (reason := reasons.of(item))]
+        _refuse_unfetched(modality, failures)
         failed = {item.item_id for item, _ in failures}
         good = [item for item in items if item.item_id not in failed]
         said = cache.remarks(contents)
@@ -105,6 +109,18 @@ def _encode_items(items: list[Item], cls: type[Encoder], params: Params, target:
         *(f"{n:,}" for n in (encoded, old, len(good) - encoded - old, len(failures), len(remarks))),
         time.monotonic() - started,
     )  # fmt: skip
+
+
+def _refuse_unfetched(modality: str, failures: list[tuple[Item, str]]) -> None:
+    """InputError if files are out of reach that `prepare` has read: the next run may read them."""
+    found = [(i, reason) for i, reason in failures if i.sha256 and reason.startswith(UNFETCHED)]
+    if found:
+        item, reason = found[0]
+        raise InputError(
+            f"{modality}: {len(found):,} items could be fetched when they were prepared, and now "
+            f"cannot, the first of them {item.item_id} ({item.source}): {reason}; run the stage "
+            "again, what is encoded is kept, or `dvc repro prepare` if they are not to be had"
+        )
 
 
 def _device(params: Params) -> str:

@@ -1,7 +1,6 @@
 """What is kept by content under `.cache/`, and what of it the present workspace uses."""
 
 import logging
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pyarrow.parquet as pq
 from pipeline.catalogue.embeddings import all_embeddings
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import paths
+from pipeline.common.files import InputError, abandoned
 from pipeline.common.params import load
 from pipeline.encoding.vectors import VectorCache, cache_path, width_of
 from pipeline.experiments.cells import cell_path, fit_path
@@ -18,31 +18,28 @@ from pipeline.experiments.newcomers import HeldOut
 
 log = logging.getLogger("cache")
 
-ABANDONED = 600  # seconds after which nobody is still writing a temporary file
+
+def absent() -> list[Path]:
+    """The files by which what is in use is known, and that are not there, as amid `dvc repro`."""
+    needed = [paths.ITEMS, *(target.embeddings for target in all_embeddings().values())]
+    return [path for path in needed if not path.is_file()]
 
 
 def used_vectors() -> dict[Path, list[str]]:
     """The files behind the present embeddings, and the contents that the manifests name."""
     result = {}
     for modality, target in all_embeddings().items():
-        path = target.embeddings
-        if path.exists():
-            metadata = {k.decode(): v.decode() for k, v in pq.read_schema(path).metadata.items()}
-            if "fingerprint" in metadata:
-                keys = pq.read_table(paths.manifest_path(modality))["sha256"].to_pylist()
-                file = cache_path(metadata["encoder"], metadata["fingerprint"])
-                result[file] = [key for key in keys if key]
+        schema = pq.read_schema(target.embeddings)
+        metadata = {k.decode(): v.decode() for k, v in schema.metadata.items()}
+        if "fingerprint" in metadata:
+            keys = pq.read_table(paths.manifest_path(modality))["sha256"].to_pylist()
+            file = cache_path(metadata["encoder"], metadata["fingerprint"])
+            result[file] = [key for key in keys if key]
     return result
 
 
 def used_models() -> set[Path]:
-    """Cells that params.yaml asks for, by all stages that fit, and the states of their fits.
-
-    Without prepared data there are none.
-    """
-    needed = [paths.ITEMS, *(files.embeddings for files in all_embeddings().values())]
-    if not all(path.is_file() for path in needed):
-        return set()
+    """Cells that params.yaml asks for, by all stages that fit, and the states of their fits."""
     params, workspace = load(), Workspace()
     asked: set[tuple[str, int | None, int | None, str | None]]
     # Controls at every depth, whichever is selected.
@@ -71,7 +68,15 @@ def model_of(path: Path) -> Path:
 
 
 def prune() -> None:
-    """Drop what the present workspace does not use, and what killed processes left behind."""
+    """Drop what the present workspace does not use, and what killed processes left behind.
+
+    InputError if the workspace is half built: what it will use is not known then.
+    """
+    if missing := absent():
+        raise InputError(
+            f"{missing[0]} is not there: what of .cache this workspace uses is known once it is "
+            "built; `dvc repro` first, or remove .cache with all that it holds"
+        )
     vectors, models = used_vectors(), used_models()
     for path in files(paths.VECTORS):
         if path.suffix in (".sqlite", ".broken") and path not in vectors and path.exists():
@@ -88,18 +93,22 @@ def prune() -> None:
             path.unlink()
     for folder in (paths.VECTORS, paths.CELLS, paths.FITS):
         for path in paths.of_repository(folder).glob(".*"):
-            if time.time() - path.stat().st_mtime > ABANDONED:
+            if abandoned(path):
                 log.info("removed %s, which a killed process left", path)
                 path.unlink()
 
 
 def show() -> None:
     """Say what is there, and what of it the present workspace does not use."""
-    vectors, models = used_vectors(), used_models()
+    missing = absent()
+    if missing:
+        log.info("%s is not there: what is unused is not known", missing[0])
+    vectors = {} if missing else used_vectors()
+    models = set() if missing else used_models()
     for path in files(paths.VECTORS):
         if path.suffix == ".sqlite":
             with VectorCache(path, width_of(path)) as cache:
-                unused = "" if path in vectors else ", unused"
+                unused = "" if missing or path in vectors else ", unused"
                 megabytes = path.stat().st_size / 1e6
                 log.info("%s: %d vectors, %.1f MB%s", path, len(cache), megabytes, unused)
     downloaded = [p for p in paths.of_repository(paths.DOWNLOADS).rglob("*") if p.is_file()]
@@ -109,6 +118,6 @@ def show() -> None:
     for what, folder in {"fitted models": paths.CELLS, "fits under way": paths.FITS}.items():
         if found := list(files(folder)):
             fitted = {model_of(path) for path in found}
-            spare = len(fitted - models)
+            unused = "" if missing else f", {len(fitted - models)} unused"
             megabytes = sum(path.stat().st_size for path in found) / 1e6
-            log.info("%s: %d %s, %.1f MB, %d unused", folder, len(fitted), what, megabytes, spare)
+            log.info("%s: %d %s, %.1f MB%s", folder, len(fitted), what, megabytes, unused)
