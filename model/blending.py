@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from model.ranking import Scorer
 
 
+ROUNDING = 1e-12  # of a float64 mean, relatively; float32 scores that differ do so by 6e-8
+
+
 def blended(scorers: Sequence[Scorer], known: Interactions, popular: Tensor) -> Scorer:
     """The mean of z-scores, of every item over the scorers that know it.
 
@@ -46,13 +49,14 @@ def blended(scorers: Sequence[Scorer], known: Interactions, popular: Tensor) -> 
 def standardized(scores: Tensor, counted: Tensor) -> Tensor:
     """Rows (b, n + m) less their mean, over their standard deviation, of what is `counted` (b, n).
 
-    Rows without a spread are zeros.
+    Rows without a spread, but for the rounding of their mean, are zeros.
     """
     size = counted.sum(1, keepdim=True).clamp(min=1)
     known = scores[:, : counted.shape[1]]
     mean = known.masked_fill(~counted, 0).sum(1, keepdim=True) / size
     variance = (known - mean).masked_fill(~counted, 0).square().sum(1, keepdim=True) / size
-    return torch.where(variance > 0, (scores - mean) * variance.rsqrt(), 0.0)
+    rounding = ROUNDING * known.masked_fill(~counted, 0).abs().amax(1, keepdim=True)
+    return torch.where(variance > rounding.square(), (scores - mean) * variance.rsqrt(), 0.0)
 
 
 def in_float64(scorer: Scorer) -> Scorer:

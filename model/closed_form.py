@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from model.config import Config
 from model.dataset import Catalogue, Dataset
 from model.evaluation import validated
-from model.system import Fit, Row, Run, System
+from model.system import Diverged, Fit, Row, Run, System
 
 if TYPE_CHECKING:
     from model.ranking import Scorer
@@ -38,6 +39,15 @@ class ClosedForm(System):
     def solve(self, seed: int) -> dict[str, Tensor]:
         """The system's state, from the catalogue alone."""
 
+    def solved(self, seed: int, epoch: int = 1) -> dict[str, Tensor]:
+        """What `solve` returns. Raises `Diverged` unless it is finite."""
+        made = self.solve(seed)
+        for name, tensor in made.items():
+            total = float(tensor.sum(dtype=torch.float64))  # which float32 cannot overflow
+            if not isfinite(total):
+                raise Diverged(f"epoch {epoch}: {name}: no longer finite ({total})")
+        return made
+
     def to(self, device: torch.device) -> Self:
         train = self.catalogue.train.to(device)
         self.catalogue = Catalogue(train, self.catalogue.modalities)
@@ -46,7 +56,7 @@ class ClosedForm(System):
 
     def fit(self, dataset: Dataset, run: Run) -> Fit:
         start = time.perf_counter()
-        self.fitted = self.solve(run.seed)
+        self.fitted = self.solved(run.seed)
         row: Row = {"epoch": 1}
         if len(dataset.validation):
             row |= validated(self.scorer(), dataset.catalogue.train, dataset.validation)

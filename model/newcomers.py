@@ -94,7 +94,8 @@ def areas(scorer: Scorer, liked: Interactions, first: int) -> tuple[Tensor, Tens
     counts = of_new.degrees()
     users = ((counts > 0) & (counts < m)).nonzero()[:, 0]
     found = []
-    for block in users.split(max(1, CELLS[users.device.type] // liked.n_items)):
+    size = max(1, CELLS[users.device.type] // liked.n_items)
+    for block in users.split(size) if len(users) else ():  # torch splits nothing into one part
         low, high = int(block[0]), int(block[-1]) + 1
         dense = of_new.block(low, high)[block - low]
         found.append(auc(scorer(block)[:, first:], dense))

@@ -170,8 +170,9 @@ def main() -> None:
     write_rows(paths.NEWCOMERS / "means.csv", rows, MEANS)
     for row in rows:
         if row["measure"] in ("auc", "folded", "refitted"):
-            shown = (row["newcomers"], row["system"], row["measure"], row["mean"], row["users"])
-            log.info("new %s, %s: %s %.4f (%d users)", *shown)
+            mean = "unknown" if row["mean"] is None else f"{row['mean']:.4f}"
+            shown = (row["newcomers"], row["system"], row["measure"], mean, row["users"])
+            log.info("new %s, %s: %s %s (%d users)", *shown)
 
 
 if __name__ == "__main__":

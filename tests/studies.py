@@ -303,8 +303,12 @@ def _trained(trained: Model, protocol: str) -> None:
         "modalities": ["text", "image"], "best_epoch": trained.best_epoch,
         "parameters": {"train.layer_weights": [], "aggregate": "mean", "protocol": protocol},
     }  # fmt: skip
-    items = np.random.default_rng(1).normal(size=(ITEMS, 4)).astype(np.float32)
-    save_file({"items": items}, paths.MODEL, {"recommender": json.dumps(description)})
+    tensors = {"items": np.random.default_rng(1).normal(size=(ITEMS, 4)).astype(np.float32)}
+    if trained.system == "blend":
+        tensors |= {"chosen.ease.strength": np.array(8.0), "chosen.ease.weight": np.array(1.0)}
+    if trained.system == "blend" or trained.layers is not None:
+        description["parameters"] |= {"train.epochs": 30}  # type: ignore[operator]
+    save_file(tensors, paths.MODEL, {"recommender": json.dumps(description)})
     write_rows(paths.RESULTS, trained.results(), RESULT)
     write_judged(paths.TRAINED_USERS, paths.TRAINED_LISTS, [trial])
     write_rows(paths.HISTORY, trial.cell.history, ("epoch",))

@@ -13,6 +13,7 @@ from test_contract import CPU, I, U, dataset
 from test_extended import new_content, rows_of
 from torch import Tensor
 
+from model.blending import standardized
 from model.dataset import Catalogue, Dataset, Modality
 from model.experiment import build, fit, system_class
 from model.interactions import Interactions
@@ -330,3 +331,60 @@ def test_parts_that_harm_are_left_out_and_others_stay(
 def test_a_part_alone_is_never_left_out() -> None:
     model, _ = fitted(("contentknn",), planted("long", 0), cls=Blend)
     assert [*model.parts] == ["contentknn"]
+
+
+def test_a_blend_is_limited_where_a_part_is_that_stays() -> None:
+    """A report rests no finding on a fit that may still have improved."""
+    data = dataset()
+    for epochs, limited in ((1, True), (60, False)):
+        config = config_of(
+            "blend", options={"parts": ("itemknn", "frozen"), "factors": FACTORS}, epochs=epochs,
+            patience=2, learning_rate=0.05,
+        )  # fmt: skip
+        alone = fit(
+            build(
+                system_class("frozen"),
+                data.catalogue,
+                config_of("frozen", epochs=epochs, patience=2, learning_rate=0.05),
+                SEED,
+            ),
+            data,
+            Run(SEED),
+            CPU,
+        )
+        assert alone.limited == limited
+        for cls, stays in ((Keeping, True), (Leaving, False)):
+            model = build(cls, data.catalogue, config, SEED)
+            assert fit(model, data, Run(SEED), CPU).limited == (limited and stays)
+
+
+class Leaving(Blend):
+    """One that late fusion harms."""
+
+    def _leave_out(self, train: Interactions, validation: Interactions) -> None:
+        del self.parts["frozen"]
+
+
+def test_published_selects_nothing() -> None:
+    data = dataset()
+    options = {"parts": ALL, "factors": FACTORS}
+    config = config_of("blend", options=options, **SMALL)
+    published = config_of("blend", options=options, protocol="published", **SMALL)
+    model = build(Blend, data.catalogue, published, SEED)
+    told = fit(model, data, Run(SEED), CPU)
+    unseen = without_validation(data)
+    other = build(Blend, data.catalogue, config, SEED)
+    assert told.chosen == fit(other, unseen, Run(SEED), CPU).chosen
+    assert {key.partition(".")[0] for key in told.chosen} == {*ALL}
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 7.7e8, -1e-30])
+def test_rows_without_a_spread_are_zeros(value: float) -> None:
+    """Whatever the rounding of their mean; one that is less than float32 tells is none."""
+    rows = torch.full((1, 7), value, dtype=torch.float64)
+    rows[0, -1] = value * 5
+    assert not standardized(rows, torch.ones(1, 6, dtype=torch.bool)).any()
+    rows[0, 0] = value * (1 + 1e-7)
+    assert standardized(rows, torch.ones(1, 6, dtype=torch.bool))[0, 0].abs() == pytest.approx(
+        5**0.5, rel=1e-3
+    )

@@ -85,6 +85,24 @@ def test_a_model_without_depth_or_seed(make: Make) -> None:
     text = card(make(models(), trained=model("ease", None, None)))
     assert text.startswith("# Model card: `ease`\n")
     assert "K =" not in text and "None" not in text and ", seed" not in text
+    assert "epoch" not in text  # there was none
+    assert "Nothing was selected: it follows from the training interactions." in text
+    text = card(make(models(), trained=model("ease", None, None), protocol="refit"))
+    assert "was fitted once more, on training and validation interactions together" in text
+
+
+def test_a_blend_is_what_validation_made_of_it(make: Make) -> None:
+    """Its parameters are those of params.yaml in part alone, and it has no epochs of its own."""
+    found = [*models(), *(model("blend", 2, seed) for seed in SEEDS)]
+    text = card(make(found, trained=found[-1]))
+    assert "best epoch" not in text and "The epoch was selected" not in text
+    assert "Its parts and their parameters were selected on validation." in text
+    assert "| ease.strength | 8 |\n| ease.weight | 1 |\n" in text
+    assert "**Its parts, and their parameters, which validation selected**" in text
+    found = without(found, "validation")
+    text = card(make(found, trained=found[-1]))
+    assert "Nothing was selected: its parts have the parameters that a search would" in text
+    assert "which validation selected" not in text
 
 
 def test_a_hostile_name_of_a_catalogue_is_shown_as_it_stands(make: Make) -> None:

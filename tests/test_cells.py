@@ -510,6 +510,13 @@ def test_a_fit_that_diverges_says_what_to_try_and_keeps_nothing(here: Path) -> N
             cell_of(experiment(system, options=wide.get(system)), Workspace())
         assert f"lower systems.{system}.learning_rate" in str(error.value)
         assert "text 3e+38" in str(error.value)
+    with pytest.raises(InputError) as error:
+        cell_of(experiment("ials", options={"frequency_exponent": 80.0}), Workspace())
+    assert re.search(r"ials seed 0 diverged: epoch \d+: users: no longer finite", str(error.value))
+    assert "systems.ials has: unobserved_weight (" in str(error.value)
+    assert "frequency_exponent (80)" in str(error.value)
+    with pytest.raises(InputError, match=r"cannot be inverted .*; raise systems\.ease\.regular"):
+        cell_of(experiment("ease", options={"content_weight": 1e30}), Workspace())
     assert not [p for p in here.glob(".cache/**/*") if p.is_file()]
     # Where vectors are normalised first, any finite length will do.
     assert (cell_of(experiment("frozen"), Workspace()).value("test", SELECTION) or 0) > 0

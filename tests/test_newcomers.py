@@ -64,6 +64,8 @@ def test_areas_are_of_users_who_like_some_of_the_new_but_not_all() -> None:
         torch.tensor([0, 1, 2, 2, 2, 3]), torch.tensor([3, 0, 2, 3, 4, 4]), 4, 5
     )
     scores = torch.tensor([[9.0, 9, 1, 2, 3], [0] * 5, [0] * 5, [0, 0, 1, 2, 3]])
+    nobody = areas(lambda u: scores[u], liked, liked.n_items - 1)  # one item: all or nothing
+    assert [len(part) for part in nobody] == [0, 0]
     users, found = areas(lambda u: scores[u], liked, 2)
     assert users.tolist() == [0, 3]
     assert found.tolist() == [0.5, 1.0]

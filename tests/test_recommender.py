@@ -339,6 +339,8 @@ def test_new_items(name: str, trained: dict[str, Path], monkeypatch: pytest.Monk
     assert {"new-1", "new-2"} <= set(ids(picks))
     assert [i for i in ids(picks) if not i.startswith("new")] == ids(shop.recommend("u04", ITEMS))
     assert len(more.similar("new-2", ITEMS, "content")) == ITEMS - 3  # which lack an image
+    if name == "blend":  # popularity, which ranks for who has no history, is no likeness
+        assert more.similar("new-2", ITEMS) == []
     alike = ids(more.similar("i09", ITEMS + 2))
     if name == "contentknn":  # to which those are alike that have it among their nearest
         s = more.system.similarities()  # type: ignore[attr-defined]
@@ -380,6 +382,16 @@ def test_a_folder_of_new_items_is_read_as_a_catalogue(tmp_path: Path) -> None:
     (features / "text.parquet").rename(features / "text.pt")
     with pytest.raises(InputError, match=r"text.pt: features are .parquet or .npy files"):
         read_new_items(tmp_path)
+
+
+def test_new_items_that_are_nothing_but_features(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id\na\nb\n")
+    (tmp_path / "features").mkdir()
+    np.save(tmp_path / "features/genres.npy", np.eye(2, dtype="f4"))
+    made = read_new_items(tmp_path)
+    assert [(item.item_id, list(item.content["genres"]), item.title) for item in made] == [
+        ("a", [1, 0], ""), ("b", [0, 1], ""),
+    ]  # fmt: skip
 
 
 def test_many_users_take_no_more_memory_than_a_block(
@@ -591,3 +603,12 @@ def test_nothing_is_like_what_nobody_has(
     shop = Recommender.open()
     assert shop.similar("i04") == shop.similar("i04", by="collaboration") == []
     assert all(pick.score > 0 for pick in shop.similar("i05", ITEMS))
+
+
+@pytest.mark.parametrize("name", ["popularity", "random"])
+def test_nothing_is_like_another_to_who_compares_no_items(
+    name: str, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained[name])
+    shop = Recommender.open()
+    assert shop.similar("i05", ITEMS) == [] != shop.similar("i05", ITEMS, by="collaboration")

@@ -12,64 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.blend_parts import CLASSES, SOUGHT, WITHOUT_CONTENT, options_of
 from model.blending import blended
-from model.config import SELECTING, Config, OneOf, Range, SystemOptions
+from model.config import PUBLISHED, SELECTING, Config, OneOf, Range, SystemOptions
 from model.dataset import Catalogue, Dataset, Modality
 from model.evaluation import validated
 from model.metrics import SELECTION
 from model.search import Point, climbed
 from model.system import Fit, Row, Run, System
-from model.systems import (
-    alpha,
-    contentknn,
-    contrastive,
-    ease,
-    equal,
-    frozen,
-    ials,
-    itemknn,
-    lattice,
-    none,
-    normalized,
-    options_class,
-    unfrozen,
-)
 
 if TYPE_CHECKING:
     from model.interactions import Interactions
     from model.ranking import Scorer
-
-CONTENT_WEIGHT = 0.1  # EASE's alpha^2, in lambda
-DROPOUT = 0.2  # EASE's p
-
-SOUGHT: dict[str, tuple[Point, Point]] = {
-    # Part → where its parameters start, and the factors of the search's steps.
-    "ease": ({"strength": 8.0, "normalized": 0.0}, {"strength": 2.0, "normalized": 0.0}),
-    "ials": (
-        {"unobserved_weight": 0.1, "regularization": 0.01},
-        {"unobserved_weight": 2.0, "regularization": 2.0},
-    ),
-    "itemknn": (
-        {"bm25": 0.0, "shrinkage": 20.0, "k1": 1.0, "b": 0.5},
-        {"bm25": 0.0, "shrinkage": 2.0, "k1": 2.0, "b": 2.0},
-    ),
-    "contentknn": ({"neighbors": 20}, {"neighbors": 4.0}),
-}
-CLASSES: dict[str, type[System]] = {
-    "ease": ease.Ease,
-    "ials": ials.Ials,
-    "itemknn": itemknn.ItemKnn,
-    "contentknn": contentknn.ContentKnn,
-    "none": none.Unfused,
-    "frozen": frozen.Frozen,
-    "alpha": alpha.Alpha,
-    "unfrozen": unfrozen.Unfrozen,
-    "normalized": normalized.Normalized,
-    "equal": equal.Equal,
-    "contrastive": contrastive.Contrastive,
-    "lattice": lattice.Lattice,
-}
-WITHOUT_CONTENT = ("ials", "itemknn", "none")
 
 
 @dataclass(frozen=True)
@@ -112,7 +66,8 @@ class Blend(System):
     Validation chooses each part's parameters (`model.search`). Weights stay equal, since estimated
     ones mostly do worse on what comes next (Smith and Wallis, 2009), but parts that harm are left
     out, one after another: as long as the blend is better without one in validation NDCG@10, the
-    one without which it is best goes.
+    one without which it is best goes. Without validation, and under `published`, which selects
+    nothing, all parts stay, with the parameters that the search starts from.
 
     EASE has content as further users, alpha^2 = lambda / 10, and a dropout of 0.2; its lambda is
     `strength` mean diagonals of G; `normalized` divides by deg(u)^(1/4) deg(i)^(1/8). LATTICE keeps
@@ -126,6 +81,7 @@ class Blend(System):
         self.catalogue = catalogue
         self.chosen: Point = {}
         self.parts: dict[str, System] = {}
+        self.limited: set[str] = set()  # the parts that their number of epochs ended
 
     def to(self, device: torch.device) -> Self:
         train = self.catalogue.train.to(device)
@@ -144,13 +100,17 @@ class Blend(System):
                 self._seek(name, dataset, run)
             elif (point := _of_part(run.chosen, name)) is not None:
                 self._take(name, *self._fitted(name, point, dataset, run))
-        if run.chosen is None and len(validation):
+        if run.chosen is None and self._selects(dataset):
             self._leave_out(train, validation)
         row: Row = {"epoch": 1}
         if len(validation):
             row |= validated(self.scorer(), train, validation)
         run.on_epoch(row, time.perf_counter() - start)
-        return Fit([row], 1, chosen=dict(self.chosen))
+        return Fit([row], 1, not self.limited.isdisjoint(self.parts), dict(self.chosen))
+
+    def _selects(self, dataset: Dataset) -> bool:
+        """Whether validation decides anything; under `published` it does not."""
+        return len(dataset.validation) > 0 and self.config.protocol != PUBLISHED
 
     def _seek(self, name: str, dataset: Dataset, run: Run) -> None:
         """Fit a part with the parameters that validation prefers."""
@@ -160,7 +120,7 @@ class Blend(System):
 
         def value(point: Point) -> float:
             nonlocal kept
-            options = _options(name, point, self.catalogue)
+            options = options_of(name, point, self.catalogue)
             if options not in values:
                 _, told, _ = fitted = self._fitted(name, point, dataset, run) if values else kept
                 found = told.history[told.best_epoch - 1][str(SELECTION)]
@@ -169,7 +129,7 @@ class Blend(System):
                 values[options] = found
             return values[options]
 
-        if factors and len(dataset.validation):
+        if factors and self._selects(dataset):
             climbed(start, factors, value)
         self._take(name, *kept)
 
@@ -183,11 +143,13 @@ class Blend(System):
     def _built(self, name: str, point: Point, seed: int) -> System:
         torch.manual_seed(seed)
         factors = {"train.dimension": self.config.options.factors} if name == "ials" else {}
-        config = self.config.of_part(_options(name, point, self.catalogue), **factors)
+        config = self.config.of_part(options_of(name, point, self.catalogue), **factors)
         return CLASSES[name](self.catalogue, config).to(self.catalogue.train.items.device)
 
     def _take(self, name: str, part: System, told: Fit, point: Point) -> None:
         self.parts[name] = part
+        if told.limited:
+            self.limited.add(name)
         self.chosen |= {f"{name}.{key}": value for key, value in (point | {"weight": 1.0}).items()}
 
     def _leave_out(self, train: Interactions, validation: Interactions) -> None:
@@ -266,28 +228,6 @@ class Blend(System):
 
     def diagnostics(self) -> dict[str, float]:
         return dict(self.chosen)
-
-
-def _options(name: str, point: Point, catalogue: Catalogue) -> SystemOptions:
-    """A part's, for the parameters sought."""
-    if name == "ials":
-        return ials.Options(
-            unobserved_weight=point["unobserved_weight"], regularization=point["regularization"]
-        )
-    if name == "itemknn":
-        if point["bm25"]:
-            return itemknn.Options("bm25", k1=point["k1"], b=min(1.0, point["b"]))
-        return itemknn.Options("cosine", shrinkage=point["shrinkage"])
-    if name == "contentknn":
-        return contentknn.Options(round(point["neighbors"]))
-    if name == "lattice":
-        return lattice.Options(0.001, rebuild="epoch")
-    if name != "ease":
-        return options_class(name)()
-    exponents = (0.25, 0.125) if point["normalized"] else (0.0, 0.0)
-    strength = point["strength"] * ease.mean_diagonal(catalogue.train, *exponents)
-    content = CONTENT_WEIGHT * strength if catalogue.modalities else 0.0
-    return ease.Options(strength, DROPOUT, content, False, *exponents)
 
 
 def _of_part(values: Mapping[str, Any], name: str) -> dict[str, Any] | None:

@@ -65,7 +65,15 @@ class Ease(ClosedForm):
             f = self._features(modality)(modality).to(device)
             gram.addmm_(f, f.T, alpha=options.content_weight)
         gram.diagonal().mul_(1 / (1 - options.dropout)).add_(options.regularization)
-        factor = torch.linalg.cholesky(gram)
+        try:
+            factor = torch.linalg.cholesky(gram)
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            raise FitError(
+                f"G + lambda I cannot be inverted in float64: a regularization of "
+                f"{options.regularization:g} is too little beside G, whose content has the weight "
+                f"{options.content_weight:g}; raise systems.ease.regularization, or lower "
+                "systems.ease.content_weight"
+            ) from error
         del gram
         inverse = torch.cholesky_inverse(factor)
         del factor

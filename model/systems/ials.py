@@ -70,8 +70,9 @@ class Ials(ClosedForm):
             best = {name: tensors[f"best.{name}"] for name in best}
         while not selection.finished:
             start = time.perf_counter()
-            self.fitted = self.solve(run.seed)
-            row: Row = {"epoch": len(selection.history) + 1}
+            epoch = len(selection.history) + 1
+            self.fitted = self.solved(run.seed, epoch)
+            row: Row = {"epoch": epoch}
             if len(dataset.validation):
                 row |= validated(self.scorer(), dataset.catalogue.train, dataset.validation)
             if selection.improves(row):

@@ -198,6 +198,14 @@ def _advice(experiment: Experiment, dataset: Dataset, error: Exception) -> str:
         if own in read:
             message += f". Try a lower {key} ({read[own]:g})"
             break
+    else:
+        own_numbers = {
+            key.removeprefix("options."): value
+            for key, value in read.items()
+            if key.startswith("options.") and isinstance(value, float)
+        }
+        shown = ", ".join(f"{name} ({value:g})" for name, value in own_numbers.items())
+        message += f". Look at what systems.{experiment.system} has: {shown}"
     largest = {m.name: float(m.vectors.abs().max()) for m in dataset.catalogue.modalities}
     if largest:
         shown = ", ".join(f"{name} {value:.3g}" for name, value in largest.items())

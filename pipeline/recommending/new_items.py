@@ -236,7 +236,8 @@ def read_new_items(folder: Path) -> list[NewItem]:
     with tempfile.TemporaryDirectory() as spool, read_items(folder, problems, Path(spool)) as items:
         suspect_features(folder, problems)
         problems.refuse()
-        columns = [name for name in (*TITLES, *modalities()) if name in items.columns]
+        known = ("item_id", *TITLES, *modalities())  # the first: no columns, no rows
+        columns = [name for name in known if name in items.columns]
         for ids, _, table in items.batches(columns):
             for item_id, row in zip(ids.to_pylist(), table.to_pylist(), strict=True):
                 content = made.setdefault(item_id, {})

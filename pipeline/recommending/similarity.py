@@ -85,7 +85,7 @@ class Similarities:
 def by_model(system: System, n_items: int) -> Scorer:
     """Cosines of the items' embeddings; without these, the scores of who liked that one item.
 
-    An item whose score is 0 then is not like it at all: -inf.
+    An item that who liked nothing is shown with the same score is not like it at all: -inf.
     """
     if (embeddings := system.embeddings()) is not None:
         unit = l2norm(embeddings[1])
@@ -98,8 +98,9 @@ def by_model(system: System, n_items: int) -> Scorer:
 
     def alone(items: Tensor) -> Tensor:
         rows = torch.arange(len(items), device=items.device)
-        scores = fold(Interactions.of(rows, items, len(items), n_items))(rows)
-        return scores.masked_fill_(scores == 0, -torch.inf)
+        liked_it = fold(Interactions.of(rows, items, len(items), n_items))(rows)
+        liked_nothing = fold(Interactions.of(rows[:0], items[:0], len(items), n_items))(rows)
+        return liked_it.masked_fill(liked_it == liked_nothing, -torch.inf)
 
     return alone
 

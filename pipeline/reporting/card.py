@@ -20,12 +20,20 @@ from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.pages import fill
 from pipeline.reporting.table import Table, title
 
+CHOSEN = "chosen."  # begins the names of what a blend's state says of its parts
+EPOCHS = {"train.epochs", "options.iterations"}  # who reads one of them is fitted step by step
+
 
 def model_card(inputs: Inputs) -> str:
     """The card, in Markdown (Mitchell et al., 2019)."""
     model, users = inputs.trained
     with safe_open(model, framework="numpy") as file:
         described = json.loads(file.metadata()["recommender"])
+        chosen = {
+            key.removeprefix(CHOSEN): f"{float(file.get_tensor(key)):g}"
+            for key in sorted(file.keys())
+            if key.startswith(CHOSEN)
+        }
     return fill(
         "model-card.md.j2",
         model=described,
@@ -34,7 +42,15 @@ def model_card(inputs: Inputs) -> str:
         summary=inputs.summary,
         random=[m for m, metadata in inputs.embeddings.items() if is_random(metadata)],
         read=described["modalities"],
+        in_epochs=not chosen and bool(EPOCHS.intersection(described["parameters"])),
         selected=inputs.early_stopping,
+        chosen=Table(
+            "chosen",
+            "Its parts, and their parameters"
+            + (", which validation selected" if inputs.early_stopping else ""),
+            ("parameter", "value"),
+            tuple(chosen.items()),
+        ),
         refitted=inputs.refitted,
         modalities=modalities_table(inputs.summary, inputs.embeddings, inputs.failures),
         metrics=metrics_table(users),
