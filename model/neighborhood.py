@@ -49,18 +49,18 @@ class Neighborhood(ClosedForm):
 
     def similarities(self) -> sparse.csr_matrix:
         """S: what an item of a history, a row, adds to every item's score."""
-        offsets, items, similarities = (
-            self.fitted[name].cpu().numpy() for name in ("offsets", "items", "similarities")
+        offsets, neighbors, similarities = (
+            self.fitted[name].cpu().numpy() for name in ("offsets", "neighbors", "similarities")
         )
         shape = (self.n_items, self.n_items + self.added)
-        return sparse.csr_matrix((similarities, items, offsets), shape=shape)
+        return sparse.csr_matrix((similarities, neighbors, offsets), shape=shape)
 
 
 def tensors_of(similarities: sparse.csr_matrix) -> dict[str, Tensor]:
     """S as `Neighborhood` keeps it."""
     return {
         "offsets": torch.from_numpy(similarities.indptr.astype(np.int64)),
-        "items": torch.from_numpy(similarities.indices.astype(np.int64)),
+        "neighbors": torch.from_numpy(similarities.indices.astype(np.int64)),
         "similarities": torch.from_numpy(similarities.data),
     }
 

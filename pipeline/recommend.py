@@ -11,6 +11,7 @@ exported folder. `--new` adds items that came after training, a folder in the ra
 """
 
 import argparse
+import csv
 import logging
 import sys
 from collections.abc import Sequence
@@ -41,10 +42,10 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     add("--hide", default="history", help="what users know: history (default), all, nothing")
     add("--allow", type=_ids, metavar="I,J", help="the only items that may be shown")
     add("--block", type=_ids, default=[], metavar="I,J", help="items that may not be shown")
-    add("--new", type=Path, metavar="FOLDER", help="items that came after training")
+    add("--new", type=_local, metavar="FOLDER", help="items that came after training")
     add("--model", default=WORKSPACE, help="a revision or exported folder; default %(default)s")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    add("--to", type=Path, metavar="FILE", help="write Parquet: user_id, rank, item_id, score")
+    add("--to", type=_local, metavar="FILE", help="write Parquet: user_id, rank, item_id, score")
     add("--export", metavar="FOLDER", help="write the model as a folder of its own")
     chosen = parser.parse_args(arguments)
     wanted = {
@@ -72,7 +73,14 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _ids(text: str) -> list[str]:
-    return [part for part in text.split(",") if part]
+    """Separated by commas; one that has a comma stands between double quotes, as in CSV."""
+    return [part for part in next(csv.reader([text]), []) if part]
+
+
+def _local(text: str) -> Path:
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text}: a path on this machine is needed")
+    return Path(text)
 
 
 def main() -> None:

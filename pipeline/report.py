@@ -97,7 +97,7 @@ def _vectors(items: pa.Table, files: Mapping[str, Target]) -> Iterator[Vectors]:
     """Each modality's items with their labels, then the trained model's items."""
     ids = items["item_id"].to_pylist()
     column = next((name for name in LABELS if name in items.column_names), None)
-    labels = dict(zip(ids, items[column].to_pylist(), strict=True)) if column else None
+    labels = dict(zip(ids, map(_label, items[column].to_pylist()), strict=True)) if column else None
 
     def of(name: str, some: list[str], vectors: NDArray[np.float32]) -> Vectors:
         return Vectors(name, some, [labels[i] for i in some] if labels else None, vectors)
@@ -108,8 +108,14 @@ def _vectors(items: pa.Table, files: Mapping[str, Target]) -> Iterator[Vectors]:
             flat = table["embedding"].combine_chunks().flatten().to_numpy()
             yield of(modality, table["item_id"].to_pylist(), flat.reshape(len(table), -1))
     with safe_open(paths.MODEL, framework="numpy") as file:
-        if "items" in file.keys():  # noqa: SIM118 (it is no mapping)
+        if {"users", "items"} <= {*file.keys()}:  # its scores are inner products
             yield of("trained model", ids, file.get_tensor("items"))
+
+
+def _label(value: object) -> str | None:
+    """What stands there as a text: of a list, which Parquet may have, its first entry."""
+    first = next(iter(value), None) if isinstance(value, list | tuple) else value
+    return None if first is None else str(first)
 
 
 def _listed(files: dict[str, Path]) -> list[dict[str, str]]:

@@ -46,17 +46,20 @@ def main() -> None:
     processes = params.study.processes
     cells = cells_of(grid, system, workspace, processes)
     depth = selected_depth(_validation(cells))
-    seeds = [seed for layers, seed in grid_of(params, system) if layers == depth]
+    selected = [own for own in grid if own.layers == depth]
     controls = [
-        (control, Experiment.of(params, system, depth, seed, control))
+        (control, own, Experiment.of(params, system, own.layers, own.seed, control))
         for control in controls_asked(params, system, workspace)
-        for seed in seeds
+        for own in selected
     ]
-    trials = [Trial(system, None, cell) for cell in cells]
+    trials = [Trial(system, None, cell, cell.experiment) for cell in cells]
     if controls:
-        names, experiments = zip(*controls, strict=True)
+        names, owns, experiments = zip(*controls, strict=True)
         found = cells_of(experiments, f"{system}'s controls", workspace, processes)
-        trials += [Trial(system, *pair) for pair in zip(names, found, strict=True)]
+        trials += [
+            Trial(system, name, cell, own)
+            for name, own, cell in zip(names, owns, found, strict=True)
+        ]
     folder = paths.STUDY / system
     Study.of(trials).write(folder)
     write_judged(folder / "users.parquet", folder / "lists.parquet", trials)

@@ -73,7 +73,9 @@ def main() -> None:
         ),
     )
     write_rows(paths.RESULTS, cell.results, RESULT)
-    write_judged(paths.TRAINED_USERS, paths.TRAINED_LISTS, [Trial(params.fusion, None, cell)])
+    write_judged(
+        paths.TRAINED_USERS, paths.TRAINED_LISTS, [Trial(params.fusion, None, cell, experiment)]
+    )
     compared = headlines(summary["dataset"], cell.results)
     atomic_write(paths.METRICS, json.dumps(compared, indent=2) + "\n")
     history = [{name: round(value, 6) for name, value in row.items()} for row in cell.history]

@@ -113,7 +113,7 @@ class Model:
             splits=tuple(self.values),
             judged=self._judged,
         )
-        return Trial(self.system, self.control, made)
+        return Trial(self.system, self.control, made, made.experiment)
 
     def results(self) -> list[dict[str, Any]]:
         """The means over users, and what the lists are."""
@@ -303,7 +303,10 @@ def _trained(trained: Model, protocol: str) -> None:
         "modalities": ["text", "image"], "best_epoch": trained.best_epoch,
         "parameters": {"train.layer_weights": [], "aggregate": "mean", "protocol": protocol},
     }  # fmt: skip
-    tensors = {"items": np.random.default_rng(1).normal(size=(ITEMS, 4)).astype(np.float32)}
+    # A closed form has no vectors of users and items.
+    names = ("weights",) if trained.system == "ease" else ("users", "items")
+    draw = np.random.default_rng(1)
+    tensors = {name: draw.normal(size=(ITEMS, 4)).astype(np.float32) for name in names}
     if trained.system == "blend":
         tensors |= {"chosen.ease.strength": np.array(8.0), "chosen.ease.weight": np.array(1.0)}
     if trained.system == "blend" or trained.layers is not None:

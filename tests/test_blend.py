@@ -388,3 +388,18 @@ def test_rows_without_a_spread_are_zeros(value: float) -> None:
     assert standardized(rows, torch.ones(1, 6, dtype=torch.bool))[0, 0].abs() == pytest.approx(
         5**0.5, rel=1e-3
     )
+
+
+def test_parts_without_content_are_given_none() -> None:
+    """They read nothing that decides how content is treated."""
+    data = dataset()
+    options = {"parts": ("none", "itemknn"), "factors": FACTORS}
+    for cold in ("new", "trained"):
+        config = config_of("blend", options=options, cold_items=cold, **SMALL)
+        model = build(Keeping, data.catalogue, config, SEED)
+        fit(model, data, Run(SEED), CPU)
+        alone = config_of("none", cold_items=cold, **SMALL)
+        other = build(system_class("none"), Catalogue(data.catalogue.train), alone, SEED)
+        fit(other, Dataset(Catalogue(data.catalogue.train), data.validation, data.test),
+            Run(SEED), CPU)  # fmt: skip
+        assert torch.equal(scores(model.parts["none"]), scores(other))  # type: ignore[attr-defined]

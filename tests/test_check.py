@@ -97,9 +97,24 @@ def test_a_refit_costs_as_much_again(params: Params) -> None:
     write_catalogue(Path("shop"))
     study = Study(["popularity"], [2], [1])
     again = replace(params, study=study, fusion="popularity", protocol="refit")
-    assert check_lines(again)[0].startswith("popularity: 2 models to fit, each twice: ")
+    # It reads no seed: the study's model is the trained one.
+    assert check_lines(again)[0].startswith("popularity: 1 model to fit, each twice: ")
     strict = check_lines(replace(again, protocol="validated"))
-    assert strict[0].startswith("popularity: 2 models to fit: ")
+    assert strict[0].startswith("popularity: 1 model to fit: ")
+
+
+def test_models_are_counted_that_are_nobody_elses(params: Params) -> None:
+    """Without content `frozen` is `none`, if that is in the study; else it is fitted too."""
+    write_catalogue(Path("shop"))
+    for systems, models in (["frozen"], 4), (["frozen", "none"], 2):
+        study = Study(systems, [0], [7, 8], controls=["no_content"])
+        asked = replace(params, study=study, fusion="frozen", layers=0, seed=7)
+        asked = replace(asked, newcomers=replace(asked.newcomers, items=0.0))
+        with inspect(Path("shop"), params.prepare, Path("manifests")) as found:
+            assert found.selection
+            said = "\n".join(costs.costs(found.selection, Path("shop"), found.manifests, asked))
+        assert f"\nfrozen: {models} models to fit: " in said
+        assert "\nnewcomers: 0 models to fit" in said
 
 
 def test_what_is_missing_of_a_split_is_told(

@@ -11,9 +11,12 @@ import pytest
 from small import ITEMS, USERS, write_workspace
 from test_importers import features
 
+from encoders import modalities
 from pipeline.catalogue.embeddings import read_embeddings
 from pipeline.common import paths
 from pipeline.common.params import Prepare
+from pipeline.encoding.manifest import Item
+from pipeline.encoding.outputs import write_failures
 from pipeline.prepare import prepare
 
 COLD = ("i00", "i29")  # nobody has them
@@ -29,7 +32,19 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         table = pq.read_table(paths.split_path(name)).to_pylist()
         warm = [row for row in table if row["item"] not in (0, ITEMS - 1)]
         pq.write_table(pa.Table.from_pylist(warm), paths.split_path(name))
+    as_prepared()
     return tmp_path
+
+
+def as_prepared() -> None:
+    """Manifests of what is encoded; the last image cannot be."""
+    paths.MANIFESTS.mkdir(exist_ok=True)
+    for modality in modalities():
+        ids = read_embeddings(paths.embeddings_path(modality))[0]
+        failed = ["of-image"] if modality == "image" else []
+        pq.write_table(pa.table({"item_id": [*ids, *failed]}), paths.manifest_path(modality))
+        rows = [(Item(name, "x.png", ""), 'no "image",\nof course') for name in failed]
+        write_failures(paths.failures_path(modality), rows)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, module: str, *arguments: str) -> None:
@@ -160,6 +175,20 @@ def test_what_is_wrong_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert not Path("new").exists()
 
 
+@pytest.mark.parametrize("name", ["mmrec", "pyg", "recbole"])
+def test_vectors_of_another_catalogue_are_not_exported(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when `prepare` has run again, and `encode` has not."""
+    manifest = paths.manifest_path("text")
+    ids = pq.read_table(manifest)["item_id"].to_pylist()
+    for others, item in (([*ids, "new"], "new"), (ids[1:], ids[0])):
+        pq.write_table(pa.table({"item_id": others}), manifest)
+        said = error(monkeypatch, f"exporters.{name}", "new")
+        assert f"text.parquet: was not encoded from the prepared catalogue: item {item!r}" in said
+        assert not Path("new").exists()
+
+
 @pytest.mark.parametrize("name", ["mmrec", "recbole"])
 @pytest.mark.parametrize(("path", "column"), [(paths.USERS, "user_id"), (paths.ITEMS, "item_id")])
 def test_ids_that_text_cannot_hold(
@@ -170,6 +199,7 @@ def test_ids_that_text_cannot_hold(
     for modality in ("text", "image", "audio"):  # no item goes by its old id
         table = pq.read_table(paths.embeddings_path(modality))
         pq.write_table(table.slice(0, 5), paths.embeddings_path(modality))
+    as_prepared()
     assert f"{path.name}: id 'z \"b\"' has a tab, a quote" in error(
         monkeypatch, f"exporters.{name}", "new"
     )

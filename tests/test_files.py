@@ -4,6 +4,8 @@ import errno
 import hashlib
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from pipeline.common import files
 from pipeline.common.command import run_stage
 from pipeline.common.files import InputError, write_csv, write_parquet
+from pipeline.common.places import new_folder
 from pipeline.common.tables import find_table, read_table
 
 TYPES = {"item_id": pa.string(), "timestamp": pa.float64()}
@@ -148,6 +151,16 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_what_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "mine"
+    with pytest.raises(InputError, match="mine: is there already"), new_folder(path) as temporary:
+        (temporary / "made").write_text("made")
+        path.mkdir()
+        (path / "precious").write_text("x")
+    assert [p.name for p in path.iterdir()] == ["precious"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"bytes" * 100_000)
     expected = hashlib.sha256(b"bytes" * 100_000).hexdigest()
@@ -206,6 +219,21 @@ def test_what_an_earlier_stage_makes_is_asked_for(error: Exception) -> None:
     assert caught.value.code == (
         "error: data/prepared/items.parquet is not there; `dvc repro` runs the stages that make it"
     )
+
+
+def test_who_reads_no_more_gets_no_traceback() -> None:
+    code = (
+        "from pipeline.common.command import run_stage\n"
+        "run_stage(lambda: [print('x' * 999) for _ in range(9999)])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout and process.stderr
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_an_interruption_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,6 +110,16 @@ def test_closure_follows_imports_of_every_form(project, tmp_path: Path) -> None:
     assert closure(["model.main"]) == {
         "model", "model.main", "model.helper", "model.deep", "model.late",
     }  # fmt: skip
+    inner = tmp_path / "model/inner"
+    inner.mkdir()
+    (inner / "__init__.py").write_text("from .one import x\nfrom ..late import VALUE\n")
+    (inner / "one.py").write_text("from . import two\nfrom .. import other\n")
+    (inner / "two.py").write_text("from ..deep import one\n")
+    fingerprint.imports.cache_clear()
+    assert closure(["model.inner"]) == {
+        "model", "model.inner", "model.inner.one", "model.inner.two", "model.other", "model.deep",
+        "model.late",
+    }  # fmt: skip
 
 
 def test_every_process_gives_the_same_hash() -> None:

@@ -447,6 +447,14 @@ def test_movielens_dat(source: Path, convert: Convert, encoding: str) -> None:
     assert interactions(folder) == [("1", "1193", 4.5, 978300760), ("2", "7", 3.0, 978302109)]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_movielens_with_lines_of_any_system(source: Path, convert: Convert, end: str) -> None:
+    (source / "u.data").write_text("196\t2\t3\t881250949\n")
+    (source / "u.genre").write_bytes(end.join(["unknown|0", "Action|1", "Drama|2", ""]).encode())
+    (source / "u.item").write_bytes(end.join(["1|A|d||u|0|1|0", "2|B|d||u|0|1|1", ""]).encode())
+    assert texts(convert("movielens")) == {"1": ("A", "A. Action"), "2": ("B", "B. Action, Drama")}
+
+
 def test_movielens_csv(source: Path, convert: Convert) -> None:
     (source / "ratings.csv").write_text(
         "userId,movieId,rating,timestamp\n1,31,2.5,1260759144\n1,1029,3.0,1260759179\n"
@@ -537,6 +545,16 @@ def test_amazon_2014(source: Path, convert: Convert) -> None:
     ]  # fmt: skip
 
 
+def test_amazon_with_half_a_character(source: Path, convert: Convert) -> None:
+    """As JSON has it of a title that was cut."""
+    (source / "reviews_Baby_5.json").write_text(lines(*OLD))
+    cut = {"asin": "B0", "title": "bad \ud83d", "imUrl": "http://x/\udc00.jpg"}
+    (source / "meta_Baby.json").write_text(lines(cut))
+    assert items(convert("amazon"))[1] == {
+        "item_id": "B0", "title": "bad ?", "text": "bad ?", "image_url": "http://x/?.jpg",
+    }  # fmt: skip
+
+
 def test_amazon_2018_gzipped(source: Path, convert: Convert) -> None:
     product = {"asin": "B0", "title": "Füll", "feature": ["Soft", "Red"], "description": ["One."],
                "imageURLHighRes": ["http://x/h.jpg"], "imageURL": ["http://x/l.jpg"]}  # fmt: skip
@@ -621,6 +639,21 @@ def test_elliot(source: Path, convert: Convert, fold: str) -> None:
         ("u1", "B0", 4.0, 1400000002, "validation"),
         ("u2", "007", 4.5, 1400000003, "test"),
     ]
+
+
+def test_ducho_whose_folders_say_more(
+    source: Path, convert: Convert, refusal: Callable[..., str]
+) -> None:
+    (source / "reviews.tsv").write_text("u1\t007\t5.0\nu2\tB0\t3.0\n")
+    for name in ("visual_embeddings_32", "textual_embeddings_indexed_1"):
+        (source / name / "torch/R/a").mkdir(parents=True)
+        for item in ("007", "B0"):
+            np.save(source / name / f"torch/R/a/{item}.npy", np.array([1, 2], np.float32))
+    made = {path.name for path in (convert("elliot") / "features").iterdir()}
+    assert made == {"image.parquet", "text.parquet"}
+    (source / "visual_embeddings/torch/R/a").mkdir(parents=True)
+    np.save(source / "visual_embeddings/torch/R/a/B0.npy", np.array([1, 2], np.float32))
+    assert "visual_embeddings_32/torch/R/a" in refusal("elliot")  # one of two is to be chosen
 
 
 def test_ducho(source: Path, convert: Convert, refusal: Callable[..., str]) -> None:

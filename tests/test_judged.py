@@ -16,6 +16,7 @@ import torch
 from small import ITEMS, USERS, write_workspace
 
 from model.metrics import METRICS
+from model.systems import options_class
 from pipeline import study, train
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import params as stage_params
@@ -355,3 +356,16 @@ def test_validation_selects_a_depth(
     values: dict[int | None, list[float]], depth: int | None
 ) -> None:
     assert selected_depth(values) == depth
+
+
+def test_a_control_has_the_depth_and_the_seed_of_what_it_controls(
+    studied: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if, without content, the system is one that reads neither."""
+    monkeypatch.setattr(options_class("frozen"), "without_content", "popularity")
+    studied("frozen", controls=("no_content",))
+    found = [key for key in models("frozen") if key[0] == "no_content"]
+    assert {depth for _, depth, _ in found} < {0, 2} and [s for *_, s in found] == [3, 4]
+    assert {key(row) for row in rows("frozen", "users")} == {*models("frozen")}
+    one, two = ([row["ndcg@10"] for row in rows("frozen", "users") if key(row) == k] for k in found)
+    assert one == two and any(one)

@@ -7,8 +7,10 @@ import sys
 import xml.etree.ElementTree as ET
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from pipeline.report import _label
 from pipeline.reporting import maps
 from pipeline.reporting import svg as look
 
@@ -97,6 +99,19 @@ def test_the_first_label_counts() -> None:
     assert table["label"] == ["Drama", "War", "", "", ""]
     assert maps.most_common(["b", "a", "c", "c", "", ""]) == ["c", "a", "b"]
     assert len(maps.most_common([str(n) for n in range(20)])) == 8
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        (pa.array([["Drama", "War"], [], None]), ["Drama", "", ""]),
+        (pa.array([3, None, 40]), ["3", "", "40"]),
+        (pa.array(["Drama|War", None, ""]), ["Drama", "", ""]),
+        (pa.array([[None, "x"], ["y"], ["z"]]), ["", "y", "z"]),
+    ],
+)
+def test_labels_of_any_type_that_parquet_has(column: pa.Array, shown: list[str]) -> None:
+    assert [maps.first_of(_label(value)) for value in column.to_pylist()] == shown
 
 
 @pytest.mark.parametrize("wrong", ["labels", "vectors", "nan"])

@@ -233,7 +233,8 @@ def test_a_blend_has_parts_each_once(tmp_path: Path) -> None:
     for value in (PARTS, PARTS[::-1], *([part] for part in PARTS)):
         assert at(load(changed(tmp_path, **{key: value})), key) == tuple(value)
     said = {
-        "at least one part, each once": [[], ["ease", "ials", "ease"]],
+        "at least one part": [[]],
+        "each value once": [["ease", "ials", "ease"]],
         ", ".join(PARTS): [["ease", "blend"], ["none of these"], ["Ease"]],
         "a list": ["ease", None, 1],
         "a text": [["ease", 1], [None]],
@@ -437,6 +438,8 @@ def test_lists_of_the_study(
         ({"study__systems": []}, ["study.systems", "at least one"]),
         ({"study__systems": ["none", "lste"]}, ["study.systems", "'lste'"]),
         ({"study__seeds": [1, 1]}, ["study.seeds", "once"]),
+        ({"study__controls": ["placebo", "placebo"]}, ["study.controls", "each value once"]),
+        ({"study__ablations": ["modalities"] * 2}, ["study.ablations", "each value once"]),
         ({"encode__image__encoder": "minilm"}, ["encode.image.encoder", "vit"]),
         ({"encode__image__encoder": "r2plus1d"}, ["encode.image.encoder", "valid: clip, vit"]),
         ({"systems__vpbr": {}}, ["systems.vpbr", "did you mean vbpr?", "valid: none, frozen"]),

@@ -20,9 +20,11 @@ from small import EMBEDDING_SYSTEMS, ITEMS, USERS, write_workspace
 
 from model.systems import SYSTEMS, options_class
 from pipeline import recommend, train
+from pipeline.browsing.finding import Finder, with_part
 from pipeline.common.command import run_stage
 from pipeline.common.files import InputError
 from pipeline.recommending import NewItem, Recommender
+from pipeline.recommending.ids import Ids
 from pipeline.recommending.new_items import read_new_items
 
 ROOT = Path(__file__).parents[1]
@@ -511,6 +513,7 @@ def test_an_export_replaces_nothing(shop: Recommender, tmp_path: Path) -> None:
         (["nobody"], "user 'nobody' is not there"),
         (["--liked", "i01,nix"], "item 'nix' is not there"),
         (["--all", "--model", "no-such-thing"], "no-such-thing"),
+        (["--liked", 'i01,"nix, da"'], "item 'nix, da' is not there"),
     ],
 )
 def test_the_command_says_what_is_wrong(
@@ -612,3 +615,26 @@ def test_nothing_is_like_another_to_who_compares_no_items(
     monkeypatch.chdir(trained[name])
     shop = Recommender.open()
     assert shop.similar("i05", ITEMS) == [] != shop.similar("i05", ITEMS, by="collaboration")
+
+
+@pytest.mark.parametrize("option", ["--to", "--new"])
+def test_addresses_where_only_paths_are_read_are_refused(
+    option: str, shop: Recommender, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        recommend.parsed(["u01", option, "s3://bucket/x"])
+    assert f"{option}: s3://bucket/x: a path on this machine is needed" in capsys.readouterr().err
+
+
+def test_ids_are_found_as_they_are_cleaned() -> None:
+    """Blanks, invisible marks and Unicode's two ways to write é do not count."""
+    known = Ids("item", pa.array(["caf\u00e9", "b"]))
+    for wanted in ("caf\u00e9", "cafe\u0301", " caf\u00e9\u200b"):
+        assert (
+            wanted in known
+            and known.row(wanted) == 0
+            and with_part(known, wanted, 9) == ["caf\u00e9"]
+        )
+    assert "cafe" not in known and 7 not in known and "\udc80" not in known
+    found = Finder(known, {0: "Re\u0301sume\u0301", 1: "other"})  # type: ignore[arg-type]
+    assert found.find("r\u00e9sum\u00e9", 9) == ([0], 1) == found.find("cafe\u0301", 9)

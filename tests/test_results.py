@@ -35,7 +35,7 @@ def cell(
         results=RESULTS,
         history=[{"epoch": 1, "ndcg@10": 0.25}] if history is None else history,
     )
-    return Trial(system, control, made)
+    return Trial(system, control, made, made.experiment)
 
 
 def written(folder: Path, *cells: Trial) -> dict[str, list[str]]:

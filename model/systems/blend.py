@@ -144,7 +144,10 @@ class Blend(System):
         torch.manual_seed(seed)
         factors = {"train.dimension": self.config.options.factors} if name == "ials" else {}
         config = self.config.of_part(options_of(name, point, self.catalogue), **factors)
-        return CLASSES[name](self.catalogue, config).to(self.catalogue.train.items.device)
+        catalogue = self.catalogue
+        if name in WITHOUT_CONTENT:
+            catalogue = Catalogue(catalogue.train)
+        return CLASSES[name](catalogue, config).to(catalogue.train.items.device)
 
     def _take(self, name: str, part: System, told: Fit, point: Point) -> None:
         self.parts[name] = part

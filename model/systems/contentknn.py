@@ -54,7 +54,7 @@ class ContentKnn(Neighborhood):
             raise Unsupported(str(error)) from error
         columns = self._nearby(known, torch.full((len(known[0].present),), -1))
         extended = copy.copy(self)
-        device = self.fitted["items"].device
+        device = self.fitted["similarities"].device
         joined = tensors_of(sparse.hstack([self.similarities(), columns]).tocsr())
         extended.fitted = {name: tensor.to(device) for name, tensor in joined.items()}
         extended.added = self.added + columns.shape[1]

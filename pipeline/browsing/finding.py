@@ -7,7 +7,7 @@ import threading
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.recommending.ids import Ids
+from pipeline.recommending.ids import Ids, cleaned_id
 from pipeline.recommending.titles import Titles
 
 LONGEST = 200  # characters that are looked for
@@ -15,7 +15,7 @@ LONGEST = 200  # characters that are looked for
 
 def with_part(ids: Ids, part: str, most: int) -> list[str]:
     """The first ids that have `part`, in any case; those that begin with it first."""
-    part = part.strip()[:LONGEST]
+    part = (cleaned_id(part) or "")[:LONGEST]
     begins = pc.starts_with(ids.ids, part, ignore_case=True)
     inside = pc.and_not(pc.match_substring(ids.ids, part, ignore_case=True), begins)
     found = ids.ids.filter(begins).slice(0, most).to_pylist()
@@ -35,8 +35,8 @@ class Finder:
         with self._lock:
             if self._read is None:
                 titles = [self.titles[row] for row in range(len(self.items))]
-                self._read = pa.array(titles, pa.string())
-        words = words.strip()[:LONGEST]
+                self._read = pc.utf8_normalize(pa.array(titles, pa.string()), "NFC")
+        words = (cleaned_id(words) or "")[:LONGEST]
         has = pc.match_substring(self.items.ids, words, ignore_case=True)
         if isinstance(has, pa.ChunkedArray):
             has = has.combine_chunks()

@@ -85,7 +85,8 @@ def costs(
         total += seconds
         yield line
     seconds, count = start, 0
-    for system in params.newcomers.systems:
+    held_out = params.newcomers.items and params.newcomers.users
+    for system in params.newcomers.systems if held_out else ():
         model = models.get(system) or _measured(system, data, params)
         # Without the new items; without the new users, and, to compare, with them.
         count += 3
@@ -202,13 +203,16 @@ def _fitting(
 ) -> tuple[str, float]:
     """What is to be fitted of a system, in words, and its seconds at most, `start` with them."""
     grid = grid_of(params, system) if system in params.study.systems else []
-    own = params.layers if "layers" in params.systems[system].reads else None
-    cells = len({*grid, *([(own, params.seed)] if system == params.fusion else [])})
+    reads = params.systems[system].reads
+    own = (
+        params.layers if "layers" in reads else None, params.seed if "seed" in reads else None,
+    )  # fmt: skip
+    cells = len({*grid, *([own] if system == params.fusion else [])})
     if grid:
         options, study = params.systems[system], params.study
         names = [modality.name for modality in data.catalogue.modalities]
         controls = controls_of(options, study.controls, study.ablations, names)
-        if options.without_content is not None and "no_content" in controls:
+        if options.without_content in study.systems and "no_content" in controls:
             controls.remove("no_content")  # another system's cells
         cells += len(controls) * len({seed for _, seed in grid})
     said = f"{system}: {cells} model{'s' if cells > 1 else ''} to fit"

@@ -3,6 +3,7 @@
 import errno
 import gc
 import logging
+import os
 import re
 import sqlite3
 import sys
@@ -32,6 +33,8 @@ def run_stage(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # who reads what is printed has had enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except FileNotFoundError as error:
         # Arrow's has no `filename`.
         if not (found := re.search(r"\b(data|reports)/[^\s'\"]+", str(error))):

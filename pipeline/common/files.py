@@ -65,15 +65,20 @@ def atomic_write(path: Path, data: bytes | str) -> None:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary sibling folder that replaces `path` when the block succeeds."""
+def atomic_folder(path: Path, replace: bool = True) -> Iterator[Path]:
+    """Yield an empty temporary sibling folder that becomes `path` when the block succeeds.
+
+    Args:
+        replace: whether it may take the place of another; otherwise OSError if there is one by
+            then that is not empty.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield temporary
         temporary.chmod(0o755)
-        if path.exists():
+        if replace and path.exists():
             shutil.rmtree(path)
         os.replace(temporary, path)
     finally:

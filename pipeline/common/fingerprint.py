@@ -65,11 +65,22 @@ def imports(name: str) -> tuple[str, ...]:
     for node in _nodes(ast.parse(_source(name))):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            module = _module_of(node, name)
             for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                found.append(inner if _file(inner) else node.module)
+                inner = f"{module}.{alias.name}"
+                found.append(inner if _file(inner) else module)
     return tuple(dict.fromkeys(name for name in found if _file(name)))
+
+
+def _module_of(node: ast.ImportFrom, name: str) -> str:
+    """What `from ... import` in the module `name` reads from, dots resolved."""
+    if not node.level:
+        return node.module or ""
+    file = _file(name)
+    within = node.level - (file is not None and file.name == "__init__.py")
+    package = name.split(".")[: -within or None]
+    return ".".join([*package, *([node.module] if node.module else [])])
 
 
 def _nodes(tree: ast.AST) -> Iterator[ast.AST]:

@@ -189,10 +189,8 @@ def _check_across(params: Params) -> None:
             [f"one above 0 among the first {shallowest + 1}, for {shallowest} layers"],
         )
     for system, options in params.systems.items():
-        parts = getattr(options, "parts", None)
-        if parts is not None and (not parts or len({*parts}) < len(parts)):
-            key = f"systems.{system}.parts"
-            raise _invalid(key, list(parts), ["at least one part, each once"])
+        if options.composed and not options.parts:  # type: ignore[attr-defined]
+            raise _invalid(f"systems.{system}.parts", [], ["at least one part"])
     reason = params.systems[params.fusion].undivided
     if params.world_size > 1 and reason:
         able = [name for name in SYSTEMS if not options_class(name).undivided]
@@ -260,7 +258,10 @@ def _value(hint: Any, raw: Any, key: str) -> Any:
     if origin is tuple:
         if not isinstance(raw, list):
             raise _invalid(key, raw, ["a list, [] for the default"])
-        return tuple(_value(arguments[0], value, key) for value in raw)
+        values = [_value(arguments[0], value, key) for value in raw]
+        if all(isinstance(value, str) for value in values) and len(set(values)) < len(values):
+            raise _invalid(key, raw, ["each value once"])
+        return tuple(values)
     if origin is list:
         if not isinstance(raw, list) or not raw:
             raise _invalid(key, raw, ["a list of at least one value"])

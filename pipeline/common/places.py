@@ -7,6 +7,7 @@ as long as they are what they were.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -179,11 +180,17 @@ def new_folder(folder: Place) -> Iterator[Path]:
     """
     with reaching(folder):
         there = folder.exists()
+    refused = InputError(f"{folder}: is there already; name a new folder, or remove it first")
     if there:
-        raise InputError(f"{folder}: is there already; name a new folder, or remove it first")
+        raise refused
     if isinstance(folder, Path):
-        with atomic_folder(folder) as temporary:
-            yield temporary
+        try:
+            with atomic_folder(folder, replace=False) as temporary:
+                yield temporary
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            raise refused from error  # it came meanwhile
         return
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)

@@ -23,6 +23,7 @@ from pipeline.common.paths import RAW
 
 if TYPE_CHECKING:
     from pipeline.experiments.cells import Cell
+    from pipeline.experiments.experiment import Experiment
 
 Row = dict[str, Any]
 
@@ -47,17 +48,22 @@ HEADLINES = {"test": ACCURATE, "validation": ("ndcg",), REFIT: ACCURATE}
 
 @dataclass(frozen=True)
 class Trial:
-    """A cell under the name that a study has for it: without content, a system may be another."""
+    """A cell under the name that a study has for it: without content, a system may be another.
+
+    Attributes:
+        own: the experiment of the system itself, whose depth and seed it stands for.
+    """
 
     system: str
     control: str | None
     cell: Cell
+    own: Experiment
 
     @property
     def key(self) -> Row:
         """The values of `KEY`."""
-        e = self.cell.experiment
-        return dict(zip(KEY, (self.system, self.control, e.layers, e.seed), strict=True))
+        own = self.own
+        return dict(zip(KEY, (self.system, self.control, own.layers, own.seed), strict=True))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.catalogue.embeddings import all_embeddings
+from encoders import modalities
+from pipeline.catalogue.embeddings import Target, all_embeddings
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import paths
 from pipeline.common.command import run_stage
@@ -56,12 +57,14 @@ def read_prepared() -> Prepared:
     """Read the workspace.
 
     Raises:
-        InputError: a stage has not run yet.
+        InputError: a stage has not run yet, or not since the catalogue was prepared.
     """
     needed = [paths.ITEMS, paths.USERS, paths.SUMMARY, *map(paths.split_path, paths.SPLITS)]
     for path in [*needed, *(files.embeddings for files in all_embeddings().values())]:
         if not path.is_file():
             raise InputError(f"{path}: no such file; run `dvc repro` from the repository's root")
+    for modality in modalities():
+        _refuse_stale(modality)
     workspace = Workspace()
     dataset = workspace.dataset
     splits = [dataset.catalogue.train, dataset.validation, dataset.test]
@@ -77,6 +80,24 @@ def read_prepared() -> Prepared:
             for modality in dataset.catalogue.modalities
         },
     )
+
+
+def _refuse_stale(modality: str) -> None:
+    """InputError unless what was encoded are the items that the manifest has."""
+    target = Target.encoded(modality)
+    failed = pyarrow.csv.read_csv(
+        target.failures,
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(column_types={"item_id": pa.string()}),
+    )
+    encoded = pq.read_table(target.embeddings, columns=["item_id"])["item_id"].to_pylist()
+    wanted = pq.read_table(paths.manifest_path(modality), columns=["item_id"])["item_id"]
+    differ = {*encoded, *failed["item_id"].to_pylist()} ^ {*wanted.to_pylist()}
+    if differ:
+        raise InputError(
+            f"{target.embeddings}: was not encoded from the prepared catalogue: item "
+            f"{min(differ)!r} is in one of them alone; run `dvc repro`"
+        )
 
 
 def check_plain(prepared: Prepared) -> None:

@@ -147,10 +147,15 @@ def parse(path: Path, number: int, line: str) -> dict[str, Any]:
     return value
 
 
+def whole(text: str) -> str:
+    """A text whose halves of characters, as where a title was cut, are question marks."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def words(value: object) -> str | None:
     """A text, or a list of texts, in one line and without HTML's entities."""
     texts = value if isinstance(value, list) else [value]
-    found = " ".join(html.unescape(text) for text in texts if isinstance(text, str))
+    found = " ".join(whole(html.unescape(text)) for text in texts if isinstance(text, str))
     return " ".join(found.split()) or None
 
 
@@ -160,7 +165,7 @@ def picture(product: Mapping[str, Any]) -> str | None:
     first = images[0] if isinstance(images, list) and images else product.get("imUrl")
     if isinstance(first, dict):
         first = first.get("hi_res") or first.get("large")
-    return first if isinstance(first, str) else None
+    return whole(first) if isinstance(first, str) else None
 
 
 def numbered(path: Path) -> Iterator[tuple[int, str]]:

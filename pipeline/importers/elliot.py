@@ -104,7 +104,7 @@ def read_descriptions(path: Path) -> Described:
 def embedding_folders(source: Path) -> Iterator[tuple[str, Path]]:
     """(modality, folder) for each folder of .npy files below one named `*_embeddings*`."""
     for top in sorted(source.glob("*_embeddings*")):
-        kind = top.name.replace("_embeddings", "")
+        kind, _, _ = top.name.partition("_embeddings")  # Ducho puts what it likes behind it
         for folder in sorted({path.parent for path in top.rglob("*.npy")}):
             yield MODALITIES.get(kind, kind), folder
 

@@ -128,7 +128,7 @@ def lines(path: Path) -> list[str]:
     except UnicodeDecodeError:
         text = data.decode("latin-1")
         log.info("%s is not UTF-8; read as Latin-1", path)
-    return text.removesuffix("\n").replace("\r\n", "\n").split("\n")
+    return text.replace("\r\n", "\n").removesuffix("\n").split("\n")
 
 
 def required(path: Path) -> None:

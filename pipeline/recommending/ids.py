@@ -38,17 +38,21 @@ class Ids:
         return {item_id: row for row, item_id in enumerate(self.ids.to_pylist())}
 
     def __contains__(self, wanted: object) -> bool:
-        return wanted in self._rows
+        return isinstance(wanted, str) and self._found(wanted) is not None
 
     def row(self, wanted: str) -> int:
         """The row of an id. InputError if there is no such id; it says which there are."""
         if not isinstance(wanted, str):
             raise InputError(f"{self.kind} {wanted!r}: an id is a text, such as {self[0]!r}")
-        row = self._rows.get(wanted)
-        if row is None and (cleaned := _cleaned(wanted)) is not None:
-            row = self._rows.get(cleaned)
+        row = self._found(wanted)
         if row is None:
             raise InputError(self._unknown(wanted))
+        return row
+
+    def _found(self, wanted: str) -> int | None:
+        row = self._rows.get(wanted)
+        if row is None and (cleaned := cleaned_id(wanted)) is not None:
+            row = self._rows.get(cleaned)
         return row
 
     def rows(self, wanted: Iterable[str]) -> NDArray[np.int64]:
@@ -85,7 +89,7 @@ class Ids:
         """
         there, more = set(self._rows), []
         for other in others:
-            cleaned = _cleaned(other) if isinstance(other, str) else None
+            cleaned = cleaned_id(other) if isinstance(other, str) else None
             if cleaned is None or with_control(pa.array([cleaned]))[0].as_py():
                 raise InputError(
                     f"{self.kind} {other!r}: an id is a text that shows something, without control "
@@ -101,7 +105,7 @@ class Ids:
         return Ids(self.kind, pa.chunked_array([*own, pa.array(more, pa.string())]))
 
 
-def _cleaned(wanted: str) -> str | None:
+def cleaned_id(wanted: str) -> str | None:
     """An id as catalogues are read: blanks around it do not count. None if nothing is left."""
     try:
         column = pa.array([wanted])

@@ -274,7 +274,8 @@ class Recommender:
 
     @cached_property
     def _terms(self) -> dict[str, Tensor] | None:
-        return self.system.terms()
+        terms = self.system.terms()
+        return None if terms is None else {name: term.detach() for name, term in terms.items()}
 
     def _asker(self, user: str | None, liked: Sequence[str] | None, hide: str) -> Asker:
         if user is not None and liked is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from math import inf, isfinite
 from statistics import median
 
 from pipeline.reporting.contrasts import LEVEL, Contrast, Evidence, by_system
@@ -207,8 +208,8 @@ def _undecided(inputs: Inputs, evidence: Evidence, questions: Questions) -> Iter
             "no validation split), so each ended at its number of epochs."
         )
     contrasts = questions.beside_content or questions.baseline
-    if contrasts:
-        least = median(c.detectable for c in contrasts)
+    least = median(c.detectable for c in contrasts) if contrasts else inf
+    if isfinite(least):
         yield (
             f"**What these data cannot decide.** With {_number(contrasts[0].users.users, 'user')} "
             f"and {_count(contrasts, 'comparison')}, a difference of {SELECTED_BY} of about "
