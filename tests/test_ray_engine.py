@@ -146,7 +146,7 @@ def test_kills_lose_and_double_nothing(
 ) -> None:
     """First of a driver, a process that RAY_ADDRESS brings to the cluster; then of both actors."""
     monkeypatch.setattr(stage, "encoder_class", lambda name: Unhurried)
-    write_images(36, project)
+    write_images(27, project)
     files = encoded("image", project, "local")
     [kept] = paths.VECTORS.glob("*.sqlite")
     shutil.rmtree(paths.VECTORS)
