@@ -115,16 +115,12 @@ def write_catalogue(
         "interactions": {name: len(split) for name, split in parts.items()},
     }  # fmt: skip
     (prepared / "summary.json").write_text(json.dumps(summary))
-    (prepared / "manifests").mkdir()
     for modality, rows in vectors.items():
-        having = ids[items - len(rows) :]
-        path = root / f"data/embeddings/{modality}.parquet"
         write_embeddings(
-            path, having, lambda part, v=rows: v[part], rows.shape[1],
+            root / f"data/embeddings/{modality}.parquet", ids[items - len(rows) :],
+            lambda part, v=rows: v[part], rows.shape[1],
             {"model": modality, "count": str(len(rows))},
         )  # fmt: skip
-        path.with_suffix(".failures.csv").write_text('"item_id","source","reason"\n')
-        pq.write_table(pa.table({"item_id": having}), prepared / f"manifests/{modality}.parquet")
 
 
 def small_experiment(

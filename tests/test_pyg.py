@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from small import ITEMS, USERS, write_catalogue, write_workspace
-from test_exporters import run
+from test_exporters import as_prepared, run
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.nn import LightGCN, SAGEConv, to_hetero
@@ -35,6 +35,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     write_workspace(tmp_path)
+    as_prepared()
     return tmp_path
 
 
@@ -185,6 +186,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HeteroData:
     text[:, 0] += np.arange(60) % 2 * 2 - 1
     none = {modality: text[:0] for modality in ("image", "audio", "video")}
     write_catalogue(tmp_path, splits, {"text": text, **none})
+    as_prepared()
     return hetero_data()
 
 
