@@ -358,6 +358,7 @@ def test_validation_selects_a_depth(
     assert selected_depth(values) == depth
 
 
+@pytest.mark.usefixtures("here")
 def test_a_control_has_the_depth_and_the_seed_of_what_it_controls(
     studied: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
