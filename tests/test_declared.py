@@ -1,6 +1,7 @@
 """A system is given what it declares to read, reads all of it, and nothing else."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from small import PLAIN, values_of
 from test_contract import CPU, dataset
 
+from model import systems
 from model.config import (
     AGGREGATES,
     COLD_ITEMS,
@@ -198,3 +200,23 @@ def test_a_systems_own_are_recorded_as_far_as_they_are_read(
             other = another(name, getattr(options, name))
         changed = Config.of(replace(options, **{name: other}), values_of())
         assert (changed.record() != record) == (name in read), name
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (
+            "HALF = 0.5\nclass Options(SystemOptions):\n    share: float = HALF\n",
+            "uses HALF; it may",
+        ),
+        ("class Option(SystemOptions): pass\n", "a class Options is needed"),
+    ],
+)
+def test_options_that_cannot_be_read_by_themselves(
+    source: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They are not part of a module when they are read: its other names are not there."""
+    (tmp_path / "halved.py").write_text(source)
+    monkeypatch.setattr(systems, "__path__", [str(tmp_path)])
+    with pytest.raises(TypeError, match=f"halved.py: .*{said}"):
+        options_class.__wrapped__("halved")

@@ -46,5 +46,11 @@ def options_class(name: str) -> type[SystemOptions]:
     if len(found) != 1:
         raise TypeError(f"{path}: a class Options is needed, which says what the system reads")
     namespace = vars(config) | {"__name__": module_of(name)}
-    exec(compile(ast.Module([*found], []), path, "exec", dont_inherit=True), namespace)  # noqa: S102
+    try:
+        exec(compile(ast.Module([*found], []), path, "exec", dont_inherit=True), namespace)  # noqa: S102
+    except NameError as error:
+        raise TypeError(
+            f"{path}: Options uses {error.name}; it may use what model.config has, and no other "
+            "name of its module"
+        ) from error
     return cast("type[SystemOptions]", namespace["Options"])
