@@ -42,4 +42,4 @@ lock: ## renew requirements.txt within the ranges of pyproject.toml
 	  --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.txt
 
 clean: ## remove the environment and everything that the pipeline wrote outside reports/
-	rm -rf $(VENV) .cache .dvc/cache data/raw/sample data/prepared data/embeddings data/models data/study data/newcomers
+	rm -rf $(VENV) .cache .dvc/cache data/raw/sample data/prepared data/embeddings data/models data/study data/times data/newcomers

@@ -16,14 +16,15 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from encoders import encoder_class
+from encoders.weights import Found
 from pipeline import cache as cli
 from pipeline import encode as stage
 from pipeline.catalogue.embeddings import Target, read_embeddings
 from pipeline.common import params, paths
 from pipeline.common.files import InputError
 from pipeline.encoding import outputs, raw_media
-from pipeline.encoding.raw_media import encode_nothing
-from pipeline.encoding.vectors import VectorCache, fingerprint
+from pipeline.encoding.raw_media import description_of, encode_nothing, fingerprint_of
+from pipeline.encoding.vectors import VectorCache, count_in, present_in
 from pipeline.experiments import kept
 from pipeline.experiments.kept import prune
 from pipeline.prepare import prepare
@@ -77,15 +78,33 @@ def test_wrong_shapes_are_refused(tmp_path: Path) -> None:
         VectorCache(tmp_path / "x.sqlite", 4)
 
 
+def test_looking_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even what is broken: `python -m pipeline.cache` and `check` only say what is there."""
+    monkeypatch.setattr(paths, "VECTORS", tmp_path)
+    path, broken = tmp_path / "a 50% ?#.sqlite", tmp_path / "b.sqlite"
+    with VectorCache(path, 3) as cache:
+        cache.put(keys(2), np.zeros((2, 3), np.float32))
+        assert present_in(path, keys(3)) == {*keys(2)}  # while another process writes it
+    broken.write_bytes(b"no database at all, however long it may be")
+    before = {p: p.read_bytes() for p in tmp_path.iterdir()}
+    assert present_in(path, keys(3)) == {*keys(2)}
+    assert present_in(broken, keys(3)) == present_in(tmp_path / "none", keys(3)) == set()
+    assert (count_in(path), count_in(broken)) == (2, None)
+    assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
 def test_fingerprint_covers_what_changes_a_vector() -> None:
-    base = {"encoder": "vit", "weights_sha256": "a", "preprocessing": "1", "device": "cpu",
-            "library:torch": "2", "weights": "folder", "license": "MIT"}  # fmt: skip
-    relevant = ("encoder", "weights_sha256", "preprocessing", "device", "library:torch", "width",
-                "precision", "model", "modality", "library:new")  # fmt: skip
-    prints = {fingerprint(base), *(fingerprint(base | {key: "other"}) for key in relevant)}
+    def fingerprint(described: dict[str, str], *found: str) -> str:
+        return fingerprint_of(Colour, Found(*(found or ("folder", "1", "a"))), described)
+
+    base = description_of(Colour, "cpu", "fp32")
+    assert {"encoder", "preprocessing", "device", "precision", "library:pillow"} < base.keys()
+    relevant = {key: base | {key: "other"} for key in (*base, "library:new") if key != "license"}
+    prints = {fingerprint(base), *map(fingerprint, relevant.values())}
     assert len(prints) == 1 + len(relevant)
-    for key in ("weights", "license", "revision", "count"):
-        assert fingerprint(base) == fingerprint(base | {key: "other"})
+    assert fingerprint(base) == fingerprint(base | {"license": "other"})
+    assert fingerprint(base) == fingerprint(base, "elsewhere", "2", "a")
+    assert fingerprint(base) != fingerprint(base, "folder", "1", "b")
     assert fingerprint(base) == fingerprint(dict(reversed(base.items())))
     assert len(bytes.fromhex(fingerprint(base))) == 32
 
@@ -278,11 +297,15 @@ def test_what_is_there_is_listed(
     project.encode()
     project.encode_nothing()
     monkeypatch.setattr(sys, "argv", ["cache"])
+    broken = paths.VECTORS / "zzz.sqlite"
+    broken.write_bytes(b"no database")
     with caplog.at_level("INFO"):
         caplog.clear()
         cli.main()
-    used = {"unused" in line: line for line in caplog.messages}
-    assert len(caplog.messages) == len(used) == 2
+    *others, last = caplog.messages
+    assert last == f"{broken}: broken, 0.0 MB, unused" and broken.read_bytes() == b"no database"
+    used = {"unused" in line: line for line in others}
+    assert len(others) == len(used) == 2
     assert ": 20 vectors, 0." in used[True] and ": 19 vectors, 0." in used[False]
     monkeypatch.setattr(sys, "argv", ["cache", "prune"])
     cli.main()

@@ -4,8 +4,9 @@ import ast
 import os
 import subprocess
 import sys
+import tomllib
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 from dvc.repo import Repo
@@ -192,3 +193,19 @@ def test_weights_lie_where_dvc_watches(tmp_path: Path, monkeypatch: pytest.Monke
     for bad in ("elsewhere", "data/weights/none", "data/weights/../../elsewhere", tmp_path):
         with pytest.raises(InputError, match=r"weights: .* in data/weights, which DVC watches"):
             weights(bad)
+
+
+def test_every_file_of_a_package_is_installed() -> None:
+    """Modules are; what else a package has, pyproject.toml must name."""
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "package-data"
+    ]
+    patterns = [
+        f"{name.replace('.', '/')}/{glob}" for name, globs in named.items() for glob in globs
+    ]
+    listed = subprocess.run(
+        ["git", "ls-files", *PACKAGES], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+    data = [path for path in listed if not path.endswith(".py")]
+    assert "pipeline/reporting/published.csv" in data
+    assert [path for path in data if not any(map(PurePath(path).match, patterns))] == []

@@ -325,6 +325,11 @@ def test_mmrec_features_of_other_sizes(source: Path, refusal: Callable[..., str]
     assert "text has 3 rows" in error and "image has 4 rows" in error
     np.save(source / "image_feat.npy", np.ones(3))
     assert "image_feat.npy: float64 of shape (3,)" in refusal("mmrec")
+    np.savez(source / "several.npz", np.ones((3, 1)))
+    (source / "several.npz").rename(source / "image_feat.npy")
+    assert "image_feat.npy: an archive (.npz) of several arrays" in refusal("mmrec")
+    (source / "image_feat.npy").write_bytes(b"\x93NUMPY\x01\x00\x06\x00{'a(: ")
+    assert "image_feat.npy: not readable as a NumPy array of numbers" in refusal("mmrec")
 
 
 # RecBole

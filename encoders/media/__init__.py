@@ -1,7 +1,8 @@
 """Decoders, a module a modality: a file → text, pixels or samples.
 
 MediaError says why a file gives nothing; a remark says what was done where it gives less than it
-should. What one modality's encoders import is in no other's vectors (`pipeline.fingerprint`).
+should. What one modality's encoders import is in no other's vectors
+(`pipeline.common.fingerprint`).
 """
 
 from __future__ import annotations

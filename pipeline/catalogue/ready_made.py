@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,16 @@ def read_features(path: Path) -> NDArray[np.floating]:
     """Read (rows, d) numbers of any float or integer type; absent rows are NaN."""
     if path.suffix == ".parquet":
         return _matrix(path, read_feature_table(path)["embedding"])
+    array = open_array(path)
+    if array.ndim != 2 or not array.shape[1] or array.dtype.kind not in "fiu":
+        raise InputError(
+            f"{path}: {array.dtype} of shape {array.shape}; numbers of shape (items, d) are needed"
+        )
+    return array
+
+
+def open_array(path: Path) -> NDArray[Any]:
+    """Map a NumPy file of one array. InputError if it is none."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # on garbage, NumPy raises almost anything
@@ -30,10 +41,6 @@ def read_features(path: Path) -> NDArray[np.floating]:
     if not isinstance(array, np.ndarray):
         array.close()
         raise InputError(f"{path}: an archive (.npz) of several arrays; save one with numpy.save")
-    if array.ndim != 2 or not array.shape[1] or array.dtype.kind not in "fiu":
-        raise InputError(
-            f"{path}: {array.dtype} of shape {array.shape}; numbers of shape (items, d) are needed"
-        )
     return array
 
 

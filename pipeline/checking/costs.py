@@ -35,7 +35,7 @@ from pipeline.encoding.filling import Reasons, fill
 from pipeline.encoding.local_engine import local_engine
 from pipeline.encoding.manifest import Item, read_manifest
 from pipeline.encoding.raw_media import description_of, fingerprint_of
-from pipeline.encoding.vectors import VectorCache, cache_path
+from pipeline.encoding.vectors import VectorCache, cache_path, present_in
 from pipeline.experiments.experiment import Experiment, grid_of
 
 if TYPE_CHECKING:
@@ -115,11 +115,8 @@ def _encoding(
         raise InputError(f"params.yaml: weights: {error}") from error
     metadata = description_of(cls, device, precision)
     kept = cache_path(cls.name, fingerprint_of(cls, found, metadata))
-    known: set[str] = set()
     contents = list({item.sha256: None for item in items if item.sha256})
-    if kept.is_file():
-        with VectorCache(kept, cls.width) as cache:
-            known = cache.present(contents)
+    known = present_in(kept, contents)
     todo = [item for batch in missing_of([items], known) for item in batch if item.sha256]
     said = f"{cls.modality}: {len(todo):,} to encode by {cls.name}"
     if known:

@@ -14,7 +14,7 @@ from encoders.weights import Found
 from pipeline.catalogue.embeddings import Target, write_embeddings
 from pipeline.common.device import resolve_device, resolve_precision
 from pipeline.common.files import InputError
-from pipeline.common.fingerprint import code_sha256
+from pipeline.common.fingerprint import code_sha256, digest
 from pipeline.common.params import Params
 from pipeline.common.places import place_of
 from pipeline.encoding.batches import batches_of, missing_of
@@ -23,7 +23,7 @@ from pipeline.encoding.filling import Engine, Reasons, fill
 from pipeline.encoding.local_engine import local_engine
 from pipeline.encoding.manifest import Item
 from pipeline.encoding.outputs import refuse_failures, versions, write_failures, write_remarks
-from pipeline.encoding.vectors import BrokenCache, VectorCache, cache_path, fingerprint
+from pipeline.encoding.vectors import BrokenCache, VectorCache, cache_path
 
 log = logging.getLogger("encode")
 
@@ -164,7 +164,12 @@ def description_of(cls: type[Encoder], device: str, precision: str) -> dict[str,
 
 
 def fingerprint_of(cls: type[Encoder], found: Found, metadata: dict[str, str]) -> str:
-    """Of all that changes a vector: weights, the encoder's code, and what `metadata` describes."""
+    """Hexadecimal sha256 of all that changes a vector.
+
+    Weights, wherever they lie, the encoder's code, and what `metadata` describes, but for the
+    license.
+    """
     weights = {"weights_sha256": found.sha256 or found.source}
     code = {"code": code_sha256(cls.__module__, apart_from=HASHED_ANYHOW)}
-    return fingerprint(metadata | weights | code)
+    described = {key: value for key, value in metadata.items() if key != "license"}
+    return digest(described | weights | code)

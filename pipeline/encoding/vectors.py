@@ -9,7 +9,8 @@ aside.
 import logging
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,20 +20,10 @@ from numpy.typing import NDArray
 
 from pipeline.common import paths
 from pipeline.common.files import InputError
-from pipeline.common.fingerprint import digest
 
 log = logging.getLogger("encode")
 
-# What tells encodings of the same content apart; where a weights file lies does not.
-IRRELEVANT = ("license", "revision", "weights", "count")
 QUERY = 500  # keys a statement
-
-
-def fingerprint(metadata: Mapping[str, str]) -> str:
-    """Hexadecimal sha256 of everything in an encoder's description that changes a vector."""
-    return digest({k: v for k, v in metadata.items() if k not in IRRELEVANT})
-
-
 BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)  # another schema
 
 
@@ -61,6 +52,9 @@ class VectorCache:
             self._set_aside(error)
             self.connection = sqlite3.connect(path, timeout=60)
             self._set_up()
+        except InputError:
+            self.connection.close()
+            raise
 
     def _set_up(self) -> None:
         # A page of 4096 bytes, the default, would hold two rows and a third of nothing.
@@ -129,16 +123,16 @@ class VectorCache:
 
     def present(self, keys: Sequence[str]) -> set[str]:
         """The keys that are there."""
-        return {key for key, _ in self._select("0", keys)}
+        return {key for key, _ in _select(self.connection, "0", keys)}
 
     def remarks(self, keys: Sequence[str]) -> dict[str, str]:
         """What there is to say of the contents, by key; nothing of most."""
-        return {key: text for key, (text,) in self._select("remark", keys) if text}
+        return {key: text for key, (text,) in _select(self.connection, "remark", keys) if text}
 
     def get(self, keys: Sequence[str]) -> NDArray[np.float32]:
         """(n, width): the vectors of n keys, in their order. KeyError names one that is absent."""
         found = {}
-        for key, (vector, crc) in self._select("vector, crc", keys):
+        for key, (vector, crc) in _select(self.connection, "vector, crc", keys):
             if zlib.crc32(vector) != crc:
                 raise sqlite3.DatabaseError(f"the vector of {key} has changed")
             found[key] = vector
@@ -173,16 +167,19 @@ class VectorCache:
     def __len__(self) -> int:
         return int(self.connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
 
-    def _select(self, columns: str, keys: Sequence[str]) -> Iterator[tuple[str, Sequence[Any]]]:
-        """Of each key that is there: the key and its columns."""
-        for start in range(0, len(keys), QUERY):
-            part = [bytes.fromhex(key) for key in keys[start : start + QUERY]]
-            marks = ",".join("?" * len(part))
-            rows = self.connection.execute(
-                f"SELECT key, {columns} FROM vectors WHERE key IN ({marks})", part
-            )
-            for key, *values in rows:
-                yield key.hex(), values
+
+def _select(
+    connection: sqlite3.Connection, columns: str, keys: Sequence[str]
+) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Of each key that is there: the key and its columns."""
+    for start in range(0, len(keys), QUERY):
+        part = [bytes.fromhex(key) for key in keys[start : start + QUERY]]
+        marks = ",".join("?" * len(part))
+        rows = connection.execute(
+            f"SELECT key, {columns} FROM vectors WHERE key IN ({marks})", part
+        )
+        for key, *values in rows:
+            yield key.hex(), values
 
 
 def cache_path(encoder: str, print_: str) -> Path:
@@ -190,13 +187,35 @@ def cache_path(encoder: str, print_: str) -> Path:
     return paths.of_repository(paths.VECTORS) / f"{encoder}-{print_[:16]}.sqlite"
 
 
-def width_of(path: Path) -> int:
-    """The width of the vectors in a file; 0 if it holds none, or is broken."""
-    connection = sqlite3.connect(path)
+@contextmanager
+def _looking(path: Path) -> Iterator[sqlite3.Connection]:
+    """A file as it is: looking at it neither makes nor mends it, nor sets it aside."""
+    # Not `ro`, whose companion files (-wal, -shm) stay behind.
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=60)
     try:
-        row = connection.execute("SELECT length(vector) FROM vectors LIMIT 1").fetchone()
-    except sqlite3.DatabaseError:
-        return 0
+        connection.execute("PRAGMA query_only = 1")
+        yield connection
     finally:
         connection.close()
-    return row[0] // 4 if row else 0
+
+
+def width_of(path: Path) -> int:
+    """The width of the vectors in a file; 0 if it holds none, or is broken."""
+    with suppress(sqlite3.DatabaseError), _looking(path) as connection:
+        row = connection.execute("SELECT length(vector) FROM vectors LIMIT 1").fetchone()
+        return row[0] // 4 if row else 0
+    return 0
+
+
+def count_in(path: Path) -> int | None:
+    """How many vectors a file holds; None if it is broken."""
+    with suppress(sqlite3.DatabaseError), _looking(path) as connection:
+        return int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
+    return None
+
+
+def present_in(path: Path, keys: Sequence[str]) -> set[str]:
+    """The keys that a file holds; none of a file that is not there, or is broken."""
+    with suppress(sqlite3.DatabaseError), _looking(path) as connection:
+        return {key for key, _ in _select(connection, "0", keys)}
+    return set()

@@ -11,7 +11,7 @@ from pipeline.catalogue.workspace import Workspace
 from pipeline.common import paths
 from pipeline.common.files import InputError, abandoned
 from pipeline.common.params import load
-from pipeline.encoding.vectors import VectorCache, cache_path, width_of
+from pipeline.encoding.vectors import VectorCache, cache_path, count_in, width_of
 from pipeline.experiments.cells import cell_path, fit_path
 from pipeline.experiments.experiment import Experiment, controls_asked, grid_of
 from pipeline.experiments.newcomers import HeldOut
@@ -107,10 +107,10 @@ def show() -> None:
     models = set() if missing else used_models()
     for path in files(paths.VECTORS):
         if path.suffix == ".sqlite":
-            with VectorCache(path, width_of(path)) as cache:
-                unused = "" if missing or path in vectors else ", unused"
-                megabytes = path.stat().st_size / 1e6
-                log.info("%s: %d vectors, %.1f MB%s", path, len(cache), megabytes, unused)
+            unused = "" if missing or path in vectors else ", unused"
+            count, megabytes = count_in(path), path.stat().st_size / 1e6
+            held = "broken" if count is None else f"{count} vectors"
+            log.info("%s: %s, %.1f MB%s", path, held, megabytes, unused)
     downloaded = [p for p in paths.of_repository(paths.DOWNLOADS).rglob("*") if p.is_file()]
     if downloaded:
         megabytes = sum(path.stat().st_size for path in downloaded) / 1e6

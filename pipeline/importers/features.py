@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.catalogue.ready_made import open_array
 from pipeline.common.files import InputError
 
 
@@ -45,10 +46,7 @@ def choose(
 
 def load(path: Path, dimensions: tuple[int, ...]) -> NDArray[np.floating]:
     """Read a NumPy file of numbers with one of the given numbers of dimensions."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not readable as a NumPy array of numbers: {error}") from error
+    array = open_array(path)
     if array.ndim not in dimensions or not array.size or array.dtype.kind not in "fiu":
         raise InputError(
             f"{path}: {array.dtype} of shape {array.shape}; numbers of "
