@@ -10,11 +10,9 @@ covers. Only cells that are not there yet are fitted (`pipeline.experiments.cell
 
 import logging
 import sys
-from collections.abc import Sequence
 from statistics import fmean
 
 from model.config import REFIT
-from model.metrics import SELECTION
 from model.systems import SYSTEMS
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import paths
@@ -22,10 +20,9 @@ from pipeline.common.command import run_stage
 from pipeline.common.device import reuse_freed_memory
 from pipeline.common.files import InputError
 from pipeline.common.params import load
-from pipeline.experiments.cells import Cell
 from pipeline.experiments.experiment import NO_REFIT, Experiment, controls_asked, grid_of
 from pipeline.experiments.results import KEY, Row, Study, Trial, write_judged, write_rows
-from pipeline.experiments.selection import selected_depth
+from pipeline.experiments.selection import selected_depth, values_by_depth
 from pipeline.experiments.side_by_side import cells_of
 
 log = logging.getLogger("study")
@@ -45,7 +42,7 @@ def main() -> None:
     grid = [Experiment.of(params, system, layers, seed) for layers, seed in grid_of(params, system)]
     processes = params.study.processes
     cells = cells_of(grid, system, workspace, processes)
-    depth = selected_depth(_validation(cells))
+    depth = selected_depth(values_by_depth(cells))
     selected = [own for own in grid if own.layers == depth]
     controls = [
         (control, own, Experiment.of(params, system, own.layers, own.seed, control))
@@ -65,22 +62,12 @@ def main() -> None:
     write_judged(folder / "users.parquet", folder / "lists.parquet", trials)
     write_rows(paths.times_path(system), [_times(trial) for trial in trials], (*KEY, "seconds"))
     for split in cells[0].splits:
-        means = {layers: fmean(values) for layers, values in _validation(cells, split).items()}
+        means = {layers: fmean(values) for layers, values in values_by_depth(cells, split).items()}
         shown = ", ".join(
             f"{mean:.4f}" + ("" if layers is None else f" (K={layers})")
             for layers, mean in means.items()
         )
         log.info("%s: mean %s NDCG@10 %s", system, split, shown)
-
-
-def _validation(cells: Sequence[Cell], split: str = "validation") -> dict[int | None, list[float]]:
-    """Depth → NDCG@10 of every seed."""
-    values: dict[int | None, list[float]] = {}
-    for cell in cells:
-        of_depth = values.setdefault(cell.experiment.layers, [])
-        if (value := cell.value(split, SELECTION)) is not None:
-            of_depth.append(value)
-    return values
 
 
 def _times(trial: Trial) -> Row:

@@ -7,7 +7,8 @@ import pytest
 
 from model.systems import SYSTEMS, options_class
 from pipeline.reporting import svg as look
-from pipeline.reporting.diagrams import FUSIONS, Diagram, diagrams
+from pipeline.reporting.diagrams import FUSIONS, diagrams
+from pipeline.reporting.sections import Figure
 
 MODALITIES = {
     "text": "sentence-transformers/all-MiniLM-L6-v2",
@@ -26,7 +27,7 @@ def texts(svg: str) -> list[ET.Element]:
     return [e for e in ET.fromstring(svg).iter() if e.tag.endswith("}text")]
 
 
-def words(diagram: Diagram) -> str:
+def words(diagram: Figure) -> str:
     return "\n".join(text.text or "" for text in texts(diagram.svg))
 
 
@@ -44,7 +45,7 @@ def test_every_fusion_is_a_system_that_reads_content() -> None:
 
 
 @pytest.mark.parametrize("diagram", DRAWN, ids=[diagram.name for diagram in DRAWN])
-def test_a_diagram_fits_its_frame_and_can_be_read(diagram: Diagram) -> None:
+def test_a_diagram_fits_its_frame_and_can_be_read(diagram: Figure) -> None:
     root = ET.fromstring(diagram.svg)
     assert look.width_of(diagram.svg) == look.NARROW
     assert float(re.sub("px", "", root.get("font-size", ""))) >= 12

@@ -14,9 +14,10 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
 
 from model.metrics import SELECTION, Measure
+from pipeline.evidence.significance import Interval
 from pipeline.reporting import figures
 from pipeline.reporting import svg as look
-from pipeline.reporting.estimates import Estimate, Interval
+from pipeline.reporting.estimates import Estimate
 from pipeline.reporting.pages import TEMPLATES
 from pipeline.reporting.table import Column, Table
 

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from model.metrics import SELECTION, Measure
-from pipeline.reporting.captions import Figure
 from pipeline.reporting.gallery import Gallery, Person, Pick, Recommendations, Tiles
 from pipeline.reporting.pages import TEMPLATES, render
-from pipeline.reporting.sections import Report, Section
+from pipeline.reporting.sections import Figure, Report, Section
 from pipeline.reporting.svg import NARROW, WIDE
 from pipeline.reporting.table import Table
 from pipeline.reporting.tiles import Tile

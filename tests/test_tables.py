@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from model.metrics import KS, METRICS, SELECTION, Measure, Metric
-from pipeline.evidence.significance import Comparison
+from pipeline.evidence.significance import Comparison, Interval
 from pipeline.reporting.comparisons import (
     alpha_table,
     comparison_table,
@@ -30,7 +30,7 @@ from pipeline.reporting.contrasts import (
     verdict_of,
 )
 from pipeline.reporting.descriptions import dataset_table, modalities_table, parameters_table
-from pipeline.reporting.estimates import Estimate, Interval, estimate
+from pipeline.reporting.estimates import Estimate, estimate
 from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.scores import Scores, Setting
 from pipeline.reporting.table import Table, title

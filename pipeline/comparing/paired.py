@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from model.metrics import SELECTION, Measure
 from pipeline.common.files import InputError
 from pipeline.comparing.sides import Side
-from pipeline.evidence.significance import CONFIDENCE, Comparison, compare, detectable
+from pipeline.evidence.significance import LEVEL, Comparison, compare, detectable
 from pipeline.evidence.slices import history_slices, popularity_slices
 from pipeline.experiments.results import HEADLINES
 
-LEVEL = 1 - CONFIDENCE
 FEWEST = 6
 """Users below whom not even equal signs are unlikely: 2 / 2^5 > `LEVEL`."""
 

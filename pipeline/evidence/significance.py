@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-CONFIDENCE = 0.95
+CONFIDENCE = 0.95  # of intervals
+LEVEL = 0.05  # of tests
 POWER = 0.8
 RESAMPLES = 10_000
 SEED = 0
@@ -29,6 +30,20 @@ CELLS = 1 << 21
 """The most random numbers held at a time; a cell takes up to 24 bytes."""
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % interval, which need not lie evenly about it."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def half(self) -> float:
+        """Half of its width."""
+        return (self.high - self.low) / 2
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,11 @@ class Comparison:
     effect: float | None
     gain: float
     loss: float
+
+    @property
+    def interval(self) -> Interval:
+        """The difference with its interval over users."""
+        return Interval(self.difference, self.low, self.high)
 
 
 def compare(differences: Floats, *, resamples: int = RESAMPLES) -> list[Comparison]:
@@ -221,7 +241,7 @@ def _bca(errors: Floats, tolerance: float, acceleration: float) -> Floats:
     return np.quantile(errors, ndtr(bias + shifted / (1 - acceleration * shifted)))
 
 
-def detectable(differences: NDArray[np.float64], level: float = 0.05) -> float:
+def detectable(differences: NDArray[np.float64], level: float = LEVEL) -> float:
     """The smallest mean that a two-sided t-test of such differences (n,) finds `POWER` of the time.
 
     Infinite for a single one.

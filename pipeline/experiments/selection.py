@@ -1,7 +1,27 @@
 """Which depth of a system is compared: validation decides, and nothing else does."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import TYPE_CHECKING
+
+from model.metrics import SELECTION
+
+if TYPE_CHECKING:
+    from pipeline.experiments.cells import Cell
+
+
+def values_by_depth(
+    cells: Sequence[Cell], split: str = "validation"
+) -> dict[int | None, list[float]]:
+    """Depth → NDCG@10 of every seed on a split; none where it is empty."""
+    values: dict[int | None, list[float]] = {}
+    for cell in cells:
+        of_depth = values.setdefault(cell.experiment.layers, [])
+        if (value := cell.value(split, SELECTION)) is not None:
+            of_depth.append(value)
+    return values
 
 
 def selected_depth(values: Mapping[int | None, list[float]]) -> int | None:

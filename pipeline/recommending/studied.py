@@ -6,14 +6,13 @@ from statistics import fmean
 
 import torch
 
-from model.metrics import SELECTION
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common.device import resolve_device
 from pipeline.common.files import InputError
 from pipeline.common.params import Params
 from pipeline.experiments.cells import Cell, cell_of, is_fitted
 from pipeline.experiments.experiment import Experiment, grid_of
-from pipeline.experiments.selection import selected_depth
+from pipeline.experiments.selection import selected_depth, values_by_depth
 from pipeline.recommending.recommender import Recommender
 
 
@@ -31,10 +30,7 @@ def studied(params: Params, system: str, workspace: Workspace) -> Recommender:
     cells = fitted_cells(params, system, workspace)
     if not cells:
         raise InputError(f"{system}: no model of it is kept; run `dvc repro study@{system}`")
-    values: dict[int | None, list[float]] = {}
-    for cell in cells:
-        value = cell.value("validation", SELECTION)
-        values.setdefault(cell.experiment.layers, []).extend([] if value is None else [value])
+    values = values_by_depth(cells)
     depth = selected_depth(values)
     chosen = next(cell for cell in cells if cell.experiment.layers == depth)
     e = chosen.experiment

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
 from model.metrics import SELECTION, Measure
 from pipeline.experiments.results import Row
 from pipeline.reporting import figures
 from pipeline.reporting.comparisons import drawable
 from pipeline.reporting.contrasts import DIFFERENCE
+from pipeline.reporting.sections import Figure
 from pipeline.reporting.table import SELECTED_BY, Column, Table, at_depth, title
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One drawing: `caption` says what is drawn, `alt` what it shows."""
-
-    name: str
-    caption: str
-    alt: str
-    svg: str
 
 
 def of_contrasts(name: str, table: Table | None, what: str) -> Iterator[Figure]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,8 +14,7 @@ from model.config import REFIT
 from model.metrics import METRICS, SELECTION, Measure
 from pipeline.evidence.significance import compare
 from pipeline.experiments.results import HEADLINES
-from pipeline.reporting.descriptions import is_random, modalities_table
-from pipeline.reporting.estimates import Interval
+from pipeline.reporting.descriptions import in_yaml, is_random, modalities_table
 from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.pages import fill
 from pipeline.reporting.table import Table, title
@@ -58,12 +57,12 @@ def model_card(inputs: Inputs) -> str:
             "parameters",
             "The parameters that it reads",
             ("parameter", "value"),
-            tuple((key, _shown(value)) for key, value in described["parameters"].items()),
+            tuple((key, in_yaml(value)) for key, value in described["parameters"].items()),
         ),
     )
 
 
-def metrics_table(users: Any) -> Table:
+def metrics_table(users: Path) -> Table:
     """The headline metrics of every split, with BCa intervals over its users."""
     table = pq.read_table(users)
     splits, rows = table["split"].to_numpy(zero_copy_only=False), []
@@ -74,13 +73,8 @@ def metrics_table(users: Any) -> Table:
         measures = [Measure(metric, SELECTION.k) for metric in METRICS if metric in metrics]
         values = np.stack([table[str(m)].to_numpy()[mine] for m in measures], axis=1)
         for measure, found in zip(measures, compare(values), strict=True):
-            interval = Interval(found.difference, found.low, found.high)
-            rows.append((split, title(measure), interval, found.users))
+            rows.append((split, title(measure), found.interval, found.users))
     caption = "Metrics, with 95 % intervals over users (BCa bootstrap), of this one model"
     if REFIT in splits:
         caption += " (refit) and of the fit that validation selected"
     return Table("card", caption, ("split", "metric", "value", "users"), tuple(rows))
-
-
-def _shown(value: Any) -> str:
-    return " ".join(map(str, value)) or "[]" if isinstance(value, list) else str(value)

@@ -10,14 +10,13 @@ import numpy as np
 
 from model.controls import AGGREGATE, CONTROLS
 from model.metrics import Measure
-from pipeline.evidence.significance import Comparison, compare, detectable
+from pipeline.evidence.significance import LEVEL, Comparison, Interval, compare, detectable
 from pipeline.experiments.results import Row
-from pipeline.reporting.estimates import Estimate, Interval, estimate
+from pipeline.reporting.estimates import Estimate, estimate
 from pipeline.reporting.judgements import Judgements, Values
 from pipeline.reporting.scores import BASELINE, Scores, Setting
 from pipeline.reporting.table import SELECTED_BY, Table
 
-LEVEL = 0.05
 DIFFERENCE = "difference (users)"
 MARKS = 2_000  # resamples behind a column's bold type
 
@@ -47,7 +46,7 @@ class Contrast:
     @property
     def difference(self) -> Interval:
         """With its interval over users."""
-        return Interval(self.users.difference, self.users.low, self.users.high)
+        return self.users.interval
 
     @property
     def verdict(self) -> str:

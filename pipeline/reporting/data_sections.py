@@ -8,7 +8,6 @@ from dataclasses import replace
 from pipeline.common import paths
 from pipeline.common.params import Params
 from pipeline.reporting import captions, maps
-from pipeline.reporting.captions import Figure
 from pipeline.reporting.comparisons import trained_table
 from pipeline.reporting.descriptions import (
     dataset_table,
@@ -21,7 +20,7 @@ from pipeline.reporting.descriptions import (
 )
 from pipeline.reporting.diagrams import diagrams
 from pipeline.reporting.inputs import Inputs
-from pipeline.reporting.sections import Section, kept
+from pipeline.reporting.sections import Figure, Section, kept
 from pipeline.reporting.table import Table
 
 SHOWN_FAILURES = 20
@@ -62,7 +61,7 @@ def drawn(inputs: Inputs, files: list[Table]) -> list[Section]:
         Section(
             "How the systems work",
             ["Those of the paper that the study has."],
-            [Figure(*diagram) for diagram in drawn],
+            drawn,
         ),
     ]
     return [section for section in sections if section]

@@ -89,11 +89,8 @@ def parameters_table(parameters: dict[str, Any], systems: Iterable[str]) -> Tabl
         if isinstance(value, dict):
             for name, inner in value.items():
                 yield from flat(inner, f"{key}.{name}" if key else str(name))
-        elif isinstance(value, list):
-            yield key, " ".join(map(str, value)) or "[]"
         else:
-            words = {True: "true", False: "false", None: "null"}  # as YAML has them
-            yield key, words[value] if isinstance(value, bool | None) else str(value)
+            yield key, in_yaml(value)
 
     others = {f"systems.{name}" for name in parameters["systems"]} - {
         f"systems.{name}" for name in systems
@@ -104,6 +101,14 @@ def parameters_table(parameters: dict[str, Any], systems: Iterable[str]) -> Tabl
         if ".".join(key.split(".")[:2]) not in others
     )
     return Table("parameters", "The parameters of this run", ("parameter", "value"), rows)
+
+
+def in_yaml(value: Any) -> str:
+    """A value as params.yaml has it; a list without its brackets, unless it is empty."""
+    if isinstance(value, list):
+        return " ".join(map(in_yaml, value)) or "[]"
+    words = {True: "true", False: "false", None: "null"}
+    return words[value] if isinstance(value, bool | None) else str(value)
 
 
 def loss_of(params: Params) -> str:

@@ -8,19 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from pipeline.reporting.sections import Figure
 from pipeline.reporting.sketch import FRAMES, LINE, MIDDLE, Sketch
 from pipeline.reporting.svg import INK, NARROW
 
 LONGEST = 17  # letters of an encoder's name
-
-
-class Diagram(NamedTuple):
-    """One drawing: `caption` says what is drawn, `alt` what it shows."""
-
-    name: str
-    caption: str
-    alt: str
-    svg: str
 
 
 def diagrams(
@@ -29,7 +21,7 @@ def diagrams(
     *,
     aggregate: str = "mean",
     projection: str = "fixed",
-) -> list[Diagram]:
+) -> list[Figure]:
     """The architecture and LightGCN, where a system has them, then each fusion of the study.
 
     Args:
@@ -39,7 +31,7 @@ def diagrams(
         projection: the parameter: `fixed` or `learned`.
     """
     drawn = [
-        Diagram(f"diagram-{system}", *_fusion(system, aggregate, projection))
+        Figure(f"diagram-{system}", *_fusion(system, aggregate, projection))
         for system in systems
         if system in FUSIONS
     ]
@@ -51,7 +43,7 @@ def diagrams(
     return general + drawn
 
 
-def _architecture(modalities: Mapping[str, str], projection: str) -> Diagram:
+def _architecture(modalities: Mapping[str, str], projection: str) -> Figure:
     sketch, bus, y = Sketch(), NARROW - 10, 4.0
     w = "trained" if projection == "learned" else "fixed"
     for modality, encoder in modalities.items():
@@ -79,7 +71,7 @@ def _architecture(modalities: Mapping[str, str], projection: str) -> Diagram:
     sketch.box(MIDDLE, bottom + 28, 328, "step", "score ŷᵤᵢ = eᵤ · hᵢ")
     sketch.key()
     named = ", ".join(f"{modality} by {encoder}" for modality, encoder in modalities.items())
-    return Diagram(
+    return Figure(
         "diagram-architecture",
         "Late fusion: what an item shows joins what its users say after propagation",
         f"Diagram. Encoders, fixed, read the items: {named}. Each output is normalised to length 1 "
@@ -89,7 +81,7 @@ def _architecture(modalities: Mapping[str, str], projection: str) -> Diagram:
     )
 
 
-def _lightgcn() -> Diagram:
+def _lightgcn() -> Figure:
     sketch, users, items = Sketch(), (30, 66, 102), (18, 50, 82, 114)
     for u, i in ((0, 0), (0, 1), (1, 1), (1, 2), (1, 3), (2, 1), (2, 3)):
         line = f'<path d="M119 {users[u]}L218 {items[i]}" stroke="{INK}" stroke-width="0.9"/>'
@@ -114,7 +106,7 @@ def _lightgcn() -> Diagram:
     sketch.box(MIDDLE, 264, 320, "step", "score ŷᵤᵢ = eᵤ · eᵢ")
     sketch.text(MIDDLE, 312, "Ã: the adjacency, normalised by degrees")
     sketch.key()
-    return Diagram(
+    return Figure(
         "diagram-lightgcn",
         "LightGCN: embeddings of users and items flow along their interactions",
         "Diagram. A graph of users and items, an edge an interaction. Trained embeddings E⁽⁰⁾ are "

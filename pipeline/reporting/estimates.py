@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 
 from scipy.stats import t as student
 
-CONFIDENCE = 0.95
+from pipeline.evidence.significance import CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -24,20 +24,6 @@ class Estimate:
     @property
     def high(self) -> float:
         return self.mean + (self.half or 0)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and its 95 % interval, which need not lie evenly about it."""
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def half(self) -> float:
-        """Half of its width."""
-        return (self.high - self.low) / 2
 
 
 def estimate(values: Sequence[float]) -> Estimate:

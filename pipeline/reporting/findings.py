@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from math import inf, isfinite
 from statistics import median
 
-from pipeline.reporting.contrasts import LEVEL, Contrast, Evidence, by_system
+from pipeline.evidence.significance import LEVEL
+from pipeline.reporting.contrasts import Contrast, Evidence, by_system
 from pipeline.reporting.descriptions import is_random
 from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.questions import OTHERS, Questions

@@ -11,8 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.common.params import Newcomers
-from pipeline.evidence.significance import compare
-from pipeline.reporting.estimates import Interval
+from pipeline.evidence.significance import Interval, compare
 from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.sections import Section, kept
 from pipeline.reporting.table import SELECTED_BY, Table
@@ -124,4 +123,4 @@ def _intervals(values: dict[str, NDArray[np.float64]]) -> dict[str, Interval]:
         return {}
     columns: Sequence[NDArray[np.float64]] = list(values.values())
     compared = compare(np.stack(columns, axis=1))
-    return {s: Interval(c.difference, c.low, c.high) for s, c in zip(values, compared, strict=True)}
+    return {s: c.interval for s, c in zip(values, compared, strict=True)}

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.reporting.captions import Figure
 from pipeline.reporting.svg import NARROW, inline, width_of
 from pipeline.reporting.table import Table
 
 if TYPE_CHECKING:
-    from pipeline.reporting.sections import Report
+    from pipeline.reporting.sections import Figure, Report
 
 TEMPLATES = Path(__file__).parent / "templates"
 SENTENCE = 24  # characters: a longer text in a cell is no number or name

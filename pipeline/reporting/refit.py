@@ -7,7 +7,6 @@ import numpy as np
 from model.config import REFIT
 from pipeline.evidence.significance import compare
 from pipeline.reporting.contrasts import DIFFERENCE, Evidence
-from pipeline.reporting.estimates import Interval
 from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.judgements import Judgements
 from pipeline.reporting.table import SELECTED_BY, Table
@@ -31,7 +30,7 @@ def refit_table(inputs: Inputs, evidence: Evidence) -> Table | None:
         tuple(
             (
                 setting.system, setting.layers, float(before.mean()), float(after.mean()),
-                Interval(less.difference, less.low, less.high),
+                less.interval,
             )
             for setting, (before, after), less in zip(settings, values, found, strict=True)
         ),

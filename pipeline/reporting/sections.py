@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pipeline.reporting.captions import Figure
 from pipeline.reporting.gallery import Gallery
 from pipeline.reporting.table import Table
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One drawing: `caption` says what is drawn, `alt` what it shows."""
+
+    name: str
+    caption: str
+    alt: str
+    svg: str
 
 
 @dataclass(frozen=True)

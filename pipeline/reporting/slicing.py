@@ -11,7 +11,7 @@ from model.metrics import SELECTION
 from pipeline.evidence.significance import compare
 from pipeline.evidence.slices import Slice, history_slices, popularity_slices
 from pipeline.reporting.contrasts import Evidence
-from pipeline.reporting.estimates import Estimate, Interval, estimate
+from pipeline.reporting.estimates import Estimate, estimate
 from pipeline.reporting.scores import BASELINE, Setting
 from pipeline.reporting.table import SELECTED_BY, Table
 
@@ -72,8 +72,7 @@ def sparsity_table(evidence: Evidence, relations: Relations, system: str) -> Tab
     rows = []
     for s in _judged(evidence, relations):
         (found,) = compare(gain[s.members][:, None])
-        interval = Interval(found.difference, found.low, found.high)
-        rows.append((s.name, found.users, interval, found.gain, found.loss))
+        rows.append((s.name, found.users, found.interval, found.gain, found.loss))
     difference = f"{system} less {BASELINE}"
     return Table(
         "gain-by-history",

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from model.metrics import METRICS, SELECTION, Measure
-from pipeline.reporting.estimates import Estimate, Interval
+from pipeline.evidence.significance import Interval
+from pipeline.reporting.estimates import Estimate
 
 Column = str | Measure
 
