@@ -358,6 +358,14 @@ def test_a_blend_is_limited_where_a_part_is_that_stays() -> None:
             assert fit(model, data, Run(SEED), CPU).limited == (limited and stays)
 
 
+def test_how_often_ials_solves_limits_no_blend() -> None:
+    """No parameter could let it go on."""
+    model, result = fitted(("ials",), planted("long", 0), cls=Keeping)
+    alone = model.parts["ials"].config
+    assert result.chosen["ials.epochs"] > alone.options.iterations / 2  # ials alone is limited
+    assert not result.limited
+
+
 class Leaving(Blend):
     """One that late fusion harms."""
 

@@ -75,7 +75,19 @@ def test_a_cold_item_counts_as_one_that_comes_later(system: str) -> None:
     torch.testing.assert_close(made.scorer()(users)[:, COLD], later.scorer()(users)[:, ITEMS:])
 
 
-@pytest.mark.parametrize("system", ["none", "frozen", "vbpr"])
+@pytest.mark.parametrize("system", CONTENT)
+def test_what_a_cold_item_started_from_counts_for_nothing(system: str) -> None:
+    made = fitted(system, cold_items="new")
+    tables = [n for n, p in made.named_parameters() if p.shape[:1] == (ITEMS,)]
+    assert tables
+    before = made.embeddings()[1].clone()
+    with torch.no_grad():
+        for name in tables:
+            made.get_parameter(name)[COLD] = torch.randn_like(made.get_parameter(name)[COLD])
+    torch.testing.assert_close(made.embeddings()[1], before)
+
+
+@pytest.mark.parametrize("system", ["none", "frozen", "vbpr", "lattice"])
 def test_a_cold_item_is_left_alone_only_if_it_counts_as_new(system: str) -> None:
     name = "gamma_items" if system == "vbpr" else "item_embedding"
 

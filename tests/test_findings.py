@@ -153,6 +153,16 @@ def test_a_system_at_its_limit_is_not_recommended(make: Make) -> None:
     assert not any(sentence.startswith("At the limit") for sentence in found)
 
 
+def test_the_limit_that_is_named_is_the_systems_own(make: Make) -> None:
+    levels = {"none": 0.3, "ials": 0.5, "frozen": 0.4}
+    found = findings(make(planted(levels, limited=("ials", "frozen"))))
+    limits = [sentence for sentence in found if sentence.startswith("At the limit of epochs")]
+    assert [sentence.rpartition("raise ")[2] for sentence in limits] == [
+        "`systems.ials.iterations`.", "`train.epochs`."
+    ]  # fmt: skip
+    assert "`ials`" in limits[0] and "`frozen`" in limits[1]
+
+
 def test_with_all_systems_at_their_limit_none_is_recommended(make: Make) -> None:
     levels = {"none": 0.3, "frozen": 0.6, "frozen placebo": 0.3}
     text = "\n".join(findings(make(planted(levels, limited=("none", "frozen")))))

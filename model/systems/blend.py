@@ -151,7 +151,8 @@ class Blend(System):
 
     def _take(self, name: str, part: System, told: Fit, point: Point) -> None:
         self.parts[name] = part
-        if told.limited:
+        # How often iALS solves is the blend's own, and no parameter.
+        if told.limited and name != "ials":
             self.limited.add(name)
         self.chosen |= {f"{name}.{key}": value for key, value in (point | {"weight": 1.0}).items()}
 

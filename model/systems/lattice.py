@@ -77,6 +77,8 @@ class Lattice(EmbeddingSystem):
         missing = config.train.missing
         self.counted: Tensor  # (n, I, 1)
         self.register_buffer("counted", counted(catalogue.modalities, missing), persistent=False)
+        if self.cold is not None:  # as items that come later, they are in nobody's graphs yet
+            self.counted[:, self.cold[0]] = 0
         self.graphs: Sequence[ItemGraph] = nn.ModuleList(  # type: ignore[assignment]
             ItemGraph(
                 modality.filled(missing),

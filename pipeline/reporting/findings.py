@@ -198,10 +198,14 @@ def _balance(alpha: Table | None, evidence: Evidence) -> Iterator[str]:
 
 
 def _undecided(inputs: Inputs, evidence: Evidence, questions: Questions) -> Iterator[str]:
-    if limited := [s for s in evidence.selected.values() if evidence.limited(s)]:
+    limits: dict[str, list[Setting]] = {}
+    for setting in evidence.selected.values():
+        if evidence.limited(setting):
+            limits.setdefault(_limit_of(setting.system, inputs), []).append(setting)
+    for key, limited in limits.items():
         yield (
             f"**At the limit of epochs:** {', '.join(map(called, limited))}. They may still have "
-            "improved, so nothing is concluded from them; raise `train.epochs`."
+            f"improved, so nothing is concluded from them; raise `{key}`."
         )
     if not inputs.early_stopping:
         yield (
@@ -237,6 +241,12 @@ def _caveats(inputs: Inputs) -> Iterator[str]:
             f"The encoders of {', '.join(random)} have random weights, not pretrained ones: their "
             "vectors hold little of what an item shows."
         )
+
+
+def _limit_of(system: str, inputs: Inputs) -> str:
+    """The parameter that says for how long a system is fitted at most."""
+    reads = inputs.params.systems[system].reads
+    return "train.epochs" if "train.epochs" in reads else f"systems.{system}.iterations"
 
 
 def called(setting: Setting) -> str:
