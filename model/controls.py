@@ -19,7 +19,7 @@ CONTROLS = {
     "content",
     "no_content": "no item has any",
     "unit_length": "items are as long as their collaborative embeddings: content turns them, but "
-    "lengthens none",
+    "lengthens none (under `cold_items: new`, items that nobody has have no such embedding)",
 }
 """For every system with content to which they apply, and what they change."""
 

@@ -1,4 +1,4 @@
-"""New users of a system that has no other formula for them: by its ranking loss, items held."""
+"""New users of a system that has no other formula for them: by BPR, items held."""
 
 from __future__ import annotations
 

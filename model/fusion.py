@@ -54,12 +54,12 @@ class LateFusion(LightGCN):
 
     def shown(self) -> Tensor:
         """(I, 1), 1. where e takes part: while training, not in a share of items with content."""
-        counted, share = self.projection.counted, self.config.train.id_dropout
-        ones = torch.ones_like(counted[0])
+        has, share = self.projection.has, self.config.train.id_dropout
+        ones = torch.ones_like(has[0])
         if not (share and self.training):
             return ones
         kept = torch.rand_like(ones) >= share
-        return torch.where(counted.amax(0) > 0, kept.float(), ones)
+        return torch.where(has.amax(0) > 0, kept.float(), ones)
 
     def weigh(self, e: Tensor, content: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         """Rescale the collaborative items e (I, d) and the modalities m_j, each (I, d)."""

@@ -61,10 +61,10 @@ class LightGCN(EmbeddingSystem):
         return True
 
     def fold_in(self, items: Tensor) -> Callable[[Interactions], Tensor]:
-        r"""By propagation, \sum_{k=1}^K a_k of eq. 4 over their edges, then by the ranking loss.
+        r"""By propagation, \sum_{k=1}^K a_k of eq. 4 over their edges, then by BPR.
 
-        The user is one more node of the graph; what the others are is not changed by that. The
-        loss gives what E^(0)_u would add (measured in benchmarks/RESULTS.md).
+        The user is one more node of the graph; what the others are is not changed by that. BPR
+        gives what E^(0)_u would add (measured in benchmarks/RESULTS.md).
         """
         if len(self.layer_weights) < 2:
             return super().fold_in(items)

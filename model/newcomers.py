@@ -58,7 +58,7 @@ def nearest_content(
     """Items score by how near their content is to that of what a user liked.
 
     s_ui is the mean cosine between the item and the items of their history, after each modality's
-    mean over the catalogue is taken off; the mean over modalities, 0 where one is lacking.
+    mean over the catalogue is taken off; the sum over modalities, 0 where one is lacking.
 
     Args:
         histories: over the I items of `content`.

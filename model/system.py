@@ -189,6 +189,10 @@ class System(ABC):
         """
         return None
 
+    def components(self) -> Sequence[System]:
+        """The systems whose scores it puts together; itself, if it is not made of any."""
+        return [self]
+
     def constants(self) -> dict[str, Tensor]:
         """What besides `state` describes the model, and follows from catalogue and seed."""
         return {}

@@ -20,6 +20,7 @@ from model.interactions import Interactions
 from model.metrics import SELECTION
 from model.system import Fit, Run, System, Unsupported
 from model.systems.blend import Blend
+from pipeline.recommending.similarity import by_model
 
 SEED = 3
 ALL = ("ease", "ials", "itemknn", "contentknn")
@@ -356,6 +357,19 @@ def test_a_blend_is_limited_where_a_part_is_that_stays() -> None:
         for cls, stays in ((Keeping, True), (Leaving, False)):
             model = build(cls, data.catalogue, config, SEED)
             assert fit(model, data, Run(SEED), CPU).limited == (limited and stays)
+
+
+def test_what_no_part_finds_alike_is_left_out_of_what_is_similar() -> None:
+    """Z-scores of who liked one item never equal what who liked none is shown: popularity."""
+    model, _ = fitted(("itemknn", "contentknn"), planted("long", 0), cls=Keeping)
+    items = torch.arange(model.n_items)
+    alone = [by_model(part, model.n_items)(items).isfinite() for part in model.parts.values()]
+    found = by_model(model, model.n_items)(items)
+    assert torch.equal(found.isfinite(), alone[0] | alone[1])
+    assert found.isinf().any() and not torch.equal(alone[0], alone[1])
+    [knn] = [part for name, part in model.parts.items() if name == "itemknn"]
+    model.parts = {"itemknn": knn}
+    assert torch.equal(by_model(model, model.n_items)(items).isfinite(), alone[0])
 
 
 def test_how_often_ials_solves_limits_no_blend() -> None:

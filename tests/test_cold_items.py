@@ -102,6 +102,15 @@ def test_a_cold_item_is_left_alone_only_if_it_counts_as_new(system: str) -> None
     assert not torch.isclose(left[0], start[0]).any()
 
 
+@pytest.mark.parametrize("missing", ["skip", "zero", "mean"])
+def test_ids_drop_out_of_items_with_content_alone(missing: str) -> None:
+    """What fills the place of content that an item lacks is none of its own."""
+    made = fitted("frozen", id_dropout=0.99, missing=missing)
+    made.train()
+    shown = torch.stack([made.shown()[:, 0] for _ in range(20)])  # type: ignore[operator]
+    assert (shown[:, [5, 29]] == 1).all() and shown[:, :5].mean() < 0.2
+
+
 @pytest.mark.parametrize("system", FUSED)
 def test_an_item_without_its_id_is_its_content_alone(system: str) -> None:
     made = fitted(system, id_dropout=0.99)

@@ -70,8 +70,8 @@ class Blend(System):
     nothing, all parts stay, with the parameters that the search starts from.
 
     EASE has content as further users, alpha^2 = lambda / 10, and a dropout of 0.2; its lambda is
-    `strength` mean diagonals of G; `normalized` divides by deg(u)^(1/4) deg(i)^(1/8). LATTICE keeps
-    an epoch's neighbours; its learning rate is 0.001.
+    `strength` mean diagonals of X^T X; `normalized` divides by deg(u)^(1/4) deg(i)^(1/8). LATTICE
+    keeps an epoch's neighbours; its learning rate is 0.001.
     """
 
     added = 0  # items that came after fitting
@@ -208,6 +208,9 @@ class Blend(System):
         }
         extended.added = self.added + (len(content[0].present) if content else 0)
         return extended
+
+    def components(self) -> Sequence[System]:
+        return [*self.parts.values()]
 
     def state(self) -> dict[str, Tensor]:
         chosen = {

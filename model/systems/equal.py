@@ -25,7 +25,7 @@ class Options(SystemOptions):
 class Equal(LateFusion):
     """item = (e + mean_j m_j) / 2: the "early" row of eq. 12 with the mean.
 
-    An item without content keeps e.
+    An item without content keeps e, unless `missing` counts something in its place.
     """
 
     aggregates = False

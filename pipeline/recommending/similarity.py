@@ -85,7 +85,8 @@ class Similarities:
 def by_model(system: System, n_items: int) -> Scorer:
     """Cosines of the items' embeddings; without these, the scores of who liked that one item.
 
-    An item that who liked nothing is shown with the same score is not like it at all: -inf.
+    An item that who liked nothing is shown with the same score is not like it at all: -inf. Of a
+    blend, if that is so in each of its parts, since it shows who liked nothing what is popular.
     """
     if (embeddings := system.embeddings()) is not None:
         unit = l2norm(embeddings[1])
@@ -93,14 +94,23 @@ def by_model(system: System, n_items: int) -> Scorer:
 
     try:
         fold = system.folding()
+        parts = system.components()
+        # Embeddings make every item more or less like another.
+        close = any(part.embeddings() is not None for part in parts)
+        folds = [] if close else [part.folding() for part in parts]
     except Unsupported as error:
         raise InputError(f"by: the model compares no items: {error}") from error
 
     def alone(items: Tensor) -> Tensor:
         rows = torch.arange(len(items), device=items.device)
-        liked_it = fold(Interactions.of(rows, items, len(items), n_items))(rows)
-        liked_nothing = fold(Interactions.of(rows[:0], items[:0], len(items), n_items))(rows)
-        return liked_it.masked_fill(liked_it == liked_nothing, -torch.inf)
+        one = Interactions.of(rows, items, len(items), n_items)
+        nothing = Interactions.of(rows[:0], items[:0], len(items), n_items)
+        scores = fold(one)(rows)
+        unlike = torch.full_like(scores, bool(folds), dtype=torch.bool)
+        for of_part in folds:
+            same = of_part(one)(rows) == of_part(nothing)(rows)
+            unlike[:, : same.shape[1]] &= same  # a part without content knows no new items
+        return scores.masked_fill(unlike, -torch.inf)
 
     return alone
 
