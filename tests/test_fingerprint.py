@@ -93,6 +93,22 @@ def test_what_can_change_a_result_counts(project, change) -> None:  # type: igno
     assert project(change) != project()
 
 
+@pytest.mark.parametrize(
+    ("head", "swapped", "counts"),
+    [
+        ("*, x, y=1", "*, y, x=1", True),
+        ("x, y=1", "y, x=1", True),
+        ("x, y=1, /", "y, x=1, /", False),
+    ],
+)
+def test_names_that_callers_may_say_count(project, head: str, swapped: str, counts: bool) -> None:  # type: ignore[no-untyped-def]
+    """`one(x=2, y=3)` means something else then; by position, it does not."""
+    file = "model/deep.py"
+    first = project((file, "one(x)", f"one({head})"), (file, "return x", "return x - y"))
+    other = project((file, "one(x)", f"one({swapped})"), (file, "return x", "return y - x"))
+    assert (first != other) == counts
+
+
 def test_modules_can_be_left_out(project) -> None:  # type: ignore[no-untyped-def]
     change, apart = ("model/deep.py", "return x", "return -x"), ("model.deep",)
     assert project(change, apart_from=apart) == project(apart_from=apart) != project()

@@ -1,9 +1,9 @@
 """What results are remembered by: a hash of everything that they depend on, code included.
 
 Of the code, what counts is what Python makes of it: comments, docstrings, formatting, annotations
-of functions, assertions and the names of local variables can change without a new fingerprint.
-Everything else counts, in a module and in all that it imports from this project; so does Python's
-minor version.
+of functions, assertions and the names of local variables (not of parameters) can change without a
+new fingerprint. Everything else counts, in a module and in all that it imports from this project;
+so does Python's minor version.
 """
 
 from __future__ import annotations
@@ -122,8 +122,10 @@ class _Bare(ast.NodeTransformer):
 def _essence(value: Any) -> str:
     """A code object or constant as text; names of locals and line numbers are left out."""
     if isinstance(value, CodeType):
+        named = value.co_argcount + value.co_kwonlyargcount
+        keywords = value.co_varnames[value.co_posonlyargcount : named]  # what callers may say
         shape = (value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount,
-                 value.co_nlocals, value.co_flags, value.co_names)  # fmt: skip
+                 value.co_nlocals, value.co_flags, value.co_names, keywords)  # fmt: skip
         code = value.co_code.hex(), value.co_exceptiontable.hex()
         return f"({shape} {code} {' '.join(map(_essence, value.co_consts))})"
     if isinstance(value, tuple):
