@@ -286,7 +286,7 @@ def test_labels_of_splits(raw: Path, labels: tuple[str, ...]) -> None:
 
 
 def test_links_in_the_folder_are_the_owners(raw: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """As `cache.type: symlink` makes of every file, and as an owner may make a folder."""
+    """As `cache.type: symlink` makes of every file."""
     store = raw.parent / "store"
     (store / "images").mkdir(parents=True)
     (store / "images/a.png").write_bytes(b"a")
@@ -294,7 +294,9 @@ def test_links_in_the_folder_are_the_owners(raw: Path, caplog: pytest.LogCapture
     (store / "interactions.csv").write_text("user_id,item_id\nu,a\n")
     (store / "features").mkdir()
     np.save(store / "features/tags.npy", np.ones((3, 2)))
-    for name in ("items.csv", "interactions.csv", "images", "features"):
+    for folder in ("images", "features"):
+        (raw / folder).mkdir()
+    for name in ("items.csv", "interactions.csv", "images/a.png", "features/tags.npy"):
         (raw / name).symlink_to(store / name)
     (raw / "b.png").symlink_to(store / "images/a.png")
     (raw / "loop.png").symlink_to("loop.png")
@@ -304,6 +306,23 @@ def test_links_in_the_folder_are_the_owners(raw: Path, caplog: pytest.LogCapture
     assert len(pq.read_table(paths.FEATURES / "tags.parquet")) == 3
     assert "image: 1 of 3 files cannot be read" in caplog.text
     assert "row 4: image 'loop.png': too many levels of symbolic links" in caplog.text
+
+
+def test_folders_that_are_links_are_refused(raw: Path) -> None:
+    """DVC would notice no change behind them; the catalogue itself may be a link."""
+    write(raw, "item_id,image\na,deep/images/a.png\n", "user_id,item_id\nu,a\n")
+    (raw / "deep").mkdir()
+    (raw.parent / "store").mkdir()
+    (raw / "deep/images").symlink_to(raw.parent / "store")
+    with pytest.raises(InputError, match=r"deep/images: a link to a folder, .* Link each file"):
+        prepare(raw, PARAMS)
+    (raw / "features").symlink_to(raw.parent / "store")
+    with pytest.raises(InputError, match=r"features \(and 1 more\): a link to a folder"):
+        prepare(raw, PARAMS)
+    (raw / "features").unlink()
+    (raw / "deep/images").unlink()
+    (raw.parent / "shop").symlink_to(raw)
+    prepare(raw.parent / "shop", PARAMS)
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,9 @@ def test_weights_lie_where_dvc_watches(tmp_path: Path, monkeypatch: pytest.Monke
 
     for good in ("pretrained", "data/weights/mine", tmp_path / "data/weights/mine"):
         assert weights(good) == str(good)
-    for bad in ("elsewhere", "data/weights/none", "data/weights/../../elsewhere", tmp_path):
+    Path("data/weights/linked").symlink_to(tmp_path / "elsewhere")
+    for bad in ("elsewhere", "data/weights/none", "data/weights/../../elsewhere", tmp_path,
+                "data/weights/linked"):  # fmt: skip
         with pytest.raises(InputError, match=r"weights: .* in data/weights, which DVC watches"):
             weights(bad)
 

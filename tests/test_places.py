@@ -137,11 +137,6 @@ def test_an_address_gives_what_a_folder_does(
     assert summary["dataset"] == ADDRESS and summary["modalities"]["genres"]["items"] == 8
 
 
-def test_any_filesystem_that_fsspec_opens(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = everything_of(f"file://{shop}", monkeypatch)
-    assert there == everything_of(str(shop), monkeypatch)
-
-
 def test_a_file_that_has_changed_since_costs_its_item(
     bucket: UPath, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +223,24 @@ def test_a_mirror_follows_addresses_that_do_not_tell_of_changes(shop: Path, web:
         folder = mirrored(place_of(web))
         assert (folder / "interactions.csv").read_text() == text
     assert np.load(folder / "features/genres.npy").shape == (8, 8)
+
+
+def test_a_web_server_gives_what_a_folder_does(
+    shop: Path, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = (shop / "items.csv").read_text()  # without a folder, which it would serve as a page
+    (shop / "items.csv").write_text(items.replace(",images\n", ",\n"))
+    there = everything_of(web, monkeypatch)
+    here = everything_of(str(shop), monkeypatch)
+    assert here.keys() == there.keys() and len(here) > 12
+    for name in here:
+        assert here[name] == there[name], name
+
+
+def test_a_folder_has_no_address(tmp_path: Path) -> None:
+    for protocol in ("file", "local"):
+        with pytest.raises(InputError, match=f"give the folder itself: {tmp_path}"):
+            place_of(f"{protocol}://{tmp_path}")
 
 
 def test_several_mirror_an_address_at_a_time(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,12 @@ class Inspection:
     counts: dict[str, Counts] = field(default_factory=dict)
 
 
+def linked_folders(dataset: Path) -> list[Path]:
+    """The links to folders that lie in a folder, however deep."""
+    folders = (Path(at, name) for at, names, _ in os.walk(dataset) for name in sorted(names))
+    return [folder for folder in folders if folder.is_symlink()]
+
+
 @contextmanager
 def inspect(dataset: Place, params: Prepare, folder: Path) -> Iterator[Inspection]:
     """Read all of `dataset`; manifests go to `folder`, and items are spooled there.
@@ -46,6 +53,12 @@ def inspect(dataset: Place, params: Prepare, folder: Path) -> Iterator[Inspectio
     tables = mirrored(dataset)
     found = Inspection()
     problems = found.problems
+    if isinstance(dataset, Path) and (linked := linked_folders(dataset)):
+        more = f" (and {len(linked) - 1:,} more)" if len(linked) > 1 else ""
+        problems.add(
+            f"{linked[0]}{more}: a link to a folder, which DVC does not look into: no change there "
+            "would be noticed. Link each file (`cp -rs`), or the whole catalogue"
+        )
     with ExitStack() as stack:
         with problems.gathered():
             found.items = stack.enter_context(read_items(tables, problems, folder))

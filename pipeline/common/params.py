@@ -203,13 +203,15 @@ def _check_across(params: Params) -> None:
             raise _invalid(f"encode.{modality}.encoder", entry.encoder, encoders_of(modality))
     if params.weights not in WEIGHTS and not _watched(Path(params.weights)):
         folder = f"a folder with <encoder>.safetensors in {paths.WEIGHTS}, which DVC watches"
-        raise _invalid("weights", params.weights, [*WEIGHTS, folder])
+        raise _invalid("weights", params.weights, [*WEIGHTS, f"{folder}, and no link"])
 
 
 def _watched(folder: Path) -> bool:
     """Whether `folder` is one whose content the stages depend on."""
+    # As it was named, and where it really is: what is behind a linked folder DVC does not see.
     inside = folder.absolute().is_relative_to(paths.WEIGHTS.absolute())
-    return inside and ".." not in folder.parts and folder.is_dir()
+    really = folder.resolve().is_relative_to(paths.WEIGHTS.resolve())
+    return inside and really and ".." not in folder.parts and folder.is_dir()
 
 
 def _build(cls: Any, raw: Any, key: str) -> Any:

@@ -36,10 +36,15 @@ LISTED = "mirrored.json"  # of a mirror: its files, and what told their state
 
 
 def place_of(name: str) -> Place:
-    """The folder or address that a user names. InputError if nothing opens such an address."""
-    protocol, address, _ = name.partition("://")
+    """The folder or address that a user names. InputError if nothing opens such an address.
+
+    A folder has no address, since DVC knows none of that kind.
+    """
+    protocol, address, path = name.partition("://")
     if not address:
         return Path(name)
+    if protocol in ("file", "local"):
+        raise InputError(f"{name}: DVC takes no such address; give the folder itself: {path}")
     from upath import UPath
 
     try:
