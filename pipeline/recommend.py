@@ -34,14 +34,29 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("users", nargs="*", metavar="USER", help="ids of users")
     add("--all", action="store_true", help="all users")
-    add("--liked", type=_ids, metavar="I,J", help="a new user, by the items that they liked")
+    add(
+        "--liked",
+        type=_ids,
+        action="extend",
+        metavar="I,J",
+        help="a new user, by the items that they liked",
+    )
     add("--similar", metavar="ITEM", help="items like that one")
     add("--by", default="model", help="model, collaboration, content or a modality (--similar)")
     add("-k", type=int, default=10, help="how many; default %(default)s")
     add("--why", action="store_true", help="say where scores come from")
     add("--hide", default="history", help="what users know: history (default), all, nothing")
-    add("--allow", type=_ids, metavar="I,J", help="the only items that may be shown")
-    add("--block", type=_ids, default=[], metavar="I,J", help="items that may not be shown")
+    add(
+        "--allow",
+        type=_ids,
+        action="extend",
+        metavar="I,J",
+        help="the only items that may be shown",
+    )
+    add(
+        "--block", type=_ids, action="extend", default=[], metavar="I,J",
+        help="items that may not be shown",
+    )  # fmt: skip
     add("--new", type=_local, metavar="FOLDER", help="items that came after training")
     add("--model", default=WORKSPACE, help="a revision or exported folder; default %(default)s")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"))
@@ -104,8 +119,9 @@ def main() -> None:
         )
         log.info("%s: the lists of %s users", chosen.to, f"{count:,}")
     elif chosen.similar is not None:
+        picks = shop.similar(chosen.similar, chosen.k, chosen.by)
         print(f"like {shop.title(chosen.similar)}, by {chosen.by}")
-        for line in listed(shop.similar(chosen.similar, chosen.k, chosen.by)):
+        for line in listed(picks):
             print(line)
     elif chosen.liked is not None:
         picks = shop.recommend(liked=chosen.liked, k=chosen.k, **options)

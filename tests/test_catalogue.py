@@ -588,6 +588,18 @@ def test_names_of_other_things_are_no_modalities(raw: Path, name: str) -> None:
     assert f"features: {name}: a name that this project has a use for; rename the file" in message
 
 
+def test_names_that_the_report_could_not_tell_apart(raw: Path) -> None:
+    """Its files have no blanks in their names."""
+    write(raw, "item_id\na\n", "user_id,item_id\nu,a\n")
+    (raw / "features").mkdir()
+    np.save(raw / "features/my-tags.npy", np.ones((1, 2)))
+    prepare(raw, PARAMS)
+    np.save(raw / "features/my tags.npy", np.ones((1, 2)))
+    assert "features: my tags, my-tags: too much alike" in refused(raw)
+    (raw / "features/my tags.npy").rename(raw / "features/trained model.npy")
+    assert "trained model: a name that this project has a use for" in refused(raw)
+
+
 def test_all_names_that_collide_with_modalities_are_reserved() -> None:
     ours = {COLLABORATION, CONSTANT, similarity.MODEL, similarity.COLLABORATION, similarity.CONTENT}
     assert ours <= {*RESERVED}

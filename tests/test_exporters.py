@@ -1,6 +1,7 @@
 """Exporters: a prepared workspace → another format, and back through the importer."""
 
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -187,6 +188,15 @@ def test_vectors_of_another_catalogue_are_not_exported(
         said = error(monkeypatch, f"exporters.{name}", "new")
         assert f"text.parquet: was not encoded from the prepared catalogue: item {item!r}" in said
         assert not Path("new").exists()
+
+
+def test_a_modality_that_is_no_field_of_recbole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its configuration would name two fields, `a` and `b_emb`."""
+    paths.FEATURES.mkdir(exist_ok=True)
+    shutil.copy(paths.embeddings_path("text"), paths.FEATURES / "a,b.parquet")
+    paths.FEATURES_LIST.write_text('["a,b"]')
+    said = error(monkeypatch, "exporters.recbole", "new")
+    assert "features/a,b: no name of a field of RecBole" in said and not [*Path("new").iterdir()]
 
 
 @pytest.mark.parametrize("name", ["mmrec", "recbole"])

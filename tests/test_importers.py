@@ -297,6 +297,8 @@ def test_mmrec_as_m3l_comes(
         ("shop.inter", "userID\titemID\n\t1\n", "shop.inter: row 2: userID is empty"),
         ("shop.inter", "userID\titem\n0\t1\n", "shop.inter: no column itemID; it has userID, item"),
         ("shop.inter", "userID\titemID\tx_label\n0\t1\t0\n0\t0\t3\n", "row 3: x_label '3'"),
+        ("shop.inter", "userID\titemID\tx_label\n\n0\t1\t0\n\n0\t0\t3\n", "row 5: x_label '3'"),
+        ("shop.inter", "userID\titemID\n0\t1\n\nx\t1\n", "row 4: userID 'x' is no row number"),
         ("shop.inter", "userID\titemID\trating\n0\t1\tgood\n", "row 2: rating 'good' is no number"),
         ("shop.inter", "userID\titemID\n0\t1\n0\n", "shop.inter: CSV parse error: Row #"),
         ("shop.inter", "userID\titemID\n0\t3\n", "text has 3 rows"),
@@ -487,6 +489,21 @@ RATED = {"ratings.dat": "1::2::3::4\n", "movies.dat": "2::Two::Drama\n"}
         ({"ratings.dat": "1::2::3::4\n"}, "movies.dat: no such file"),
         (RATED | {"ratings.dat": "1::2::3::4\n1::2::x::4\n"}, "ratings.dat: row 2: rating 'x'"),
         (RATED | {"ratings.dat": "1::2::3::4\n1::::3::4\n"}, "ratings.dat: row 2: movie is empty"),
+        (RATED | {"ratings.dat": "1::2::3::4\n\n1::2::x::4\n"}, "ratings.dat: row 3: rating 'x'"),
+        (
+            {
+                "ratings.csv": "userId,movieId,rating,timestamp\n1,2,3,4\n\n1,,3,4\n",
+                "movies.csv": "movieId,title,genres\n2,T,G\n",
+            },
+            "ratings.csv: row 4: movieId is empty",
+        ),
+        (
+            {
+                "ratings.csv": "userId,movieId,rating,timestamp\n1,2,3,4\n",
+                "movies.csv": "movieId,title,genres\n\n2,T,G\n2,U,G\n",
+            },
+            "movies.csv: row 4: item 2 stands in several",
+        ),
         (RATED | {"ratings.dat": "1::2::3::4\n1::2\n"}, "rows of user, movie, rating, timestamp"),
         (RATED | {"movies.dat": "2::Two::Drama\n3::Three\n"}, "movies.dat: row 2: 2 cells"),
         (RATED | {"movies.dat": "2::Two::Drama\n2::Two::War\n"}, "row 2: item 2 stands in several"),

@@ -526,10 +526,32 @@ def test_the_command_says_what_is_wrong(
     assert str(ended.value).startswith("error: ") and message in str(ended.value)
 
 
+def test_items_may_be_named_one_by_one(
+    shop: Recommender, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--block", "--allow"):
+        together = run("u01", option, "i03,i07,i05,i11", capsys=capsys)
+        assert run("u01", option, "i03,i07", option, "i05,i11", capsys=capsys) == together
+    assert run("u01", "--allow", "i05,i11", capsys=capsys) != together
+
+
+def test_nothing_is_printed_before_an_error(
+    shop: Recommender, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["recommend", "--similar", "i03", "--by", "taste"])
+    with pytest.raises(InputError, match="by: 'taste' is not valid"):
+        recommend.main()
+    assert capsys.readouterr().out == ""
+
+
 def test_the_command_says_why(shop: Recommender, capsys: pytest.CaptureFixture[str]) -> None:
     printed = run("--liked", "i03,i07", "-k", "2", "--why", capsys=capsys).splitlines()
     assert printed[0] == "somebody new, who liked i03; i07"
     assert len(printed) == 5 and "collaboration" in printed[2] and "liked: i0" in printed[2]
+    assert (
+        printed
+        == run("--liked", "i03", "--liked", "i07", "-k", "2", "--why", capsys=capsys).splitlines()
+    )
     like = run("--similar", "i03", "-k", "2", "--by", "text", capsys=capsys).splitlines()
     assert like[0] == "like i03, by text" and len(like) == 3
 

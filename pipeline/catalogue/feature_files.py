@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from encoders import modalities
 from pipeline.catalogue.columns import ids_of
-from pipeline.catalogue.names import near_misses
+from pipeline.catalogue.names import near_misses, slug_of
 from pipeline.catalogue.problems import Problems
 from pipeline.catalogue.raw import Items
 from pipeline.catalogue.ready_made import read_feature_table, read_features
@@ -63,11 +63,16 @@ def suspect_features(dataset: Path, problems: Problems) -> None:
             f"{folder}: {given}: did you mean {meant}? Rename the file, to that or to what is "
             f"farther from it; modalities with an encoder: {', '.join(modalities())}"
         )
-    for name in sorted(set(RESERVED).intersection(_names(dataset))):
-        problems.add(
-            f"{folder}: {name}: a name that this project has a use for; rename the file, to "
-            f"anything but {', '.join(RESERVED)}"
-        )
+    slugs: dict[str, str] = {}
+    for name in sorted(set(_names(dataset))):
+        first = slugs.setdefault(slug_of(name), name)
+        if slug_of(name) in RESERVED:
+            problems.add(
+                f"{folder}: {name}: a name that this project has a use for; rename the file, to "
+                f"anything but {', '.join(RESERVED)}"
+            )
+        elif first != name:
+            problems.add(f"{folder}: {first}, {name}: too much alike; rename one of the files")
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
             if path.name not in _files(dataset) and not _aside(path):

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 # Blanks of every kind, and the marks that nobody sees: zero-width, byte order, joiners.
 _UNSEEN = r"\p{Z}\p{Cc}\p{Cf}\x{115f}\x{1160}\x{2800}\x{3164}\x{ffa0}"
 _EDGES = rf"^[{_UNSEEN}]+|[{_UNSEEN}]+$"
+PLAIN = re.compile(r"[\w-]+")  # a modality that every format takes for part of a name
 CLOSE = 0.85  # of difflib's ratio: txt is near text, image_id not near image
 
 
@@ -35,6 +36,11 @@ def clean_ids(ids: pa.Array) -> pa.Array:
 def with_control(ids: pa.Array) -> pa.Array:
     """Which ids have a control character inside, such as a tab, a line end or a null."""
     return pc.fill_null(pc.match_substring_regex(ids, r"\p{Cc}"), False)
+
+
+def slug_of(name: str) -> str:
+    """A modality as names of files in the report have it."""
+    return name.replace(" ", "-")
 
 
 def near_misses(given: Iterable[str], known: Iterable[str]) -> dict[str, str]:

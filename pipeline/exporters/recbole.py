@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.catalogue.names import PLAIN
+from pipeline.common.files import InputError
 from pipeline.exporters.prepared import Prepared, run_exporter, write_tsv
 
 PARTS = ("train", "valid", "test")
@@ -33,7 +35,13 @@ load_col:
 
 
 def write(prepared: Prepared, folder: Path) -> None:
-    """Fill an empty folder."""
+    """Fill an empty folder. InputError if a modality's name is none that a field may have."""
+    for name in prepared.embeddings:
+        if not PLAIN.fullmatch(name):
+            raise InputError(
+                f"features/{name}: no name of a field of RecBole; rename the file: letters, "
+                "digits, _ and - are valid"
+            )
     interactions = pa.table(
         {
             "user_id:token": prepared.user_ids.take(pa.array(prepared.users)),

@@ -93,7 +93,7 @@ def read_descriptions(path: Path) -> Described:
     table = read_table(path, {}, ())
     first = table.column_names[0]
     refuse_empty(path, first, table[first], header=True)
-    refuse_repeated(path, table[first].to_pylist(), 2)
+    refuse_repeated(path, table[first].to_pylist())
     described: Described = {}
     for row in table.to_pylist():
         title, description = row.get("title"), row.get("description")

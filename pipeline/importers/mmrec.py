@@ -28,7 +28,7 @@ from pipeline.common.files import InputError
 from pipeline.common.paths import SPLITS
 from pipeline.importers.features import choose, load
 from pipeline.importers.raw_layout import RawCatalogue, items_table, run_importer
-from pipeline.importers.tables import read_interactions, read_texts, refuse_empty
+from pipeline.importers.tables import read_interactions, read_texts, refuse_empty, row_at
 
 log = logging.getLogger("mmrec")
 
@@ -93,8 +93,9 @@ def split_of(path: Path, labels: pa.ChunkedArray) -> pa.ChunkedArray:
     places = pc.index_in(labels, value_set=pa.array(["0", "1", "2"]))
     if places.null_count:
         row = pc.index(pc.is_null(places), True).as_py()
+        where = row_at(path, row, header=True)
         raise InputError(
-            f"{path}: row {row + 2}: x_label {labels[row].as_py()!r} is not valid; "
+            f"{path}: {where}: x_label {labels[row].as_py()!r} is not valid; "
             "valid: 0, 1 and 2, for training, validation and test"
         )
     return pc.take(pa.array(SPLITS), places)
@@ -107,9 +108,9 @@ def codes(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
         if result.min() >= 0:
             return result
     row = pc.index(pc.match_substring_regex(column, "^[0-9]{1,18}$"), False).as_py()
+    where = row_at(path, row, header=True)
     raise InputError(
-        f"{path}: row {row + 2}: {name} {column[row].as_py()!r} is no row number; "
-        "valid: 0, 1, 2 ..."
+        f"{path}: {where}: {name} {column[row].as_py()!r} is no row number; valid: 0, 1, 2 ..."
     )
 
 

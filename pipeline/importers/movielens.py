@@ -12,11 +12,12 @@ ml-100k's ten, which are not read.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from pipeline.common.files import InputError
-from pipeline.common.tables import read_table
+from pipeline.common.tables import read_table, row_name
 from pipeline.importers.raw_layout import (
     Described,
     RawCatalogue,
@@ -70,7 +71,8 @@ def read_csv(path: Path) -> Described:
             f"{', '.join(table.column_names)}"
         )
     rows = zip(*(table[name] for name in ("movieId", "title", "genres")), strict=True)
-    return listed(path, 2, ((i.as_py(), t.as_py(), g.as_py()) for i, t, g in rows))
+    texts = ((i.as_py(), t.as_py(), g.as_py()) for i, t, g in rows)
+    return listed(path, texts, partial(row_name, path))
 
 
 def read_dat(path: Path) -> Described:
@@ -85,7 +87,7 @@ def read_dat(path: Path) -> Described:
                 )
             yield cells[0], cells[1], cells[2]
 
-    return listed(path, 1, rows())
+    return listed(path, rows())
 
 
 def read_100k(path: Path, genres: Path) -> Described:
@@ -103,18 +105,24 @@ def read_100k(path: Path, genres: Path) -> Described:
             flagged = [name for name, flag in zip(names, rest, strict=True) if flag == "1"]
             yield item, title, "|".join(n for n in flagged if n != "unknown")
 
-    return listed(path, 1, rows())
+    return listed(path, rows())
 
 
 def listed(
-    path: Path, first: int, rows: Iterator[tuple[str | None, str | None, str | None]]
+    path: Path,
+    rows: Iterator[tuple[str | None, str | None, str | None]],
+    name_of: Callable[[int], str] = lambda index: f"row {index + 1}",
 ) -> Described:
-    """item → title and text. InputError if an id is empty or stands twice; rows count `first`."""
+    """item → title and text. InputError if an id is empty or stands twice.
+
+    Args:
+        name_of: how an owner finds the row of an index.
+    """
     movies: Described = {}
-    for number, (item, title, genres) in enumerate(rows, first):
+    for index, (item, title, genres) in enumerate(rows):
         if not item or item in movies:
             what = f"item {item} stands in several rows" if item else "the item is empty"
-            raise InputError(f"{path}: row {number}: {what}; one row an item is needed")
+            raise InputError(f"{path}: {name_of(index)}: {what}; one row an item is needed")
         movies[item] = (title, describe(title, None if genres == NO_GENRES else genres))
     return movies
 

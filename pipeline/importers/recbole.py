@@ -11,7 +11,6 @@ Tab-separated files with typed headers, such as `item_id:token title:token_seq e
 """
 
 import logging
-import re
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.catalogue.names import PLAIN
 from pipeline.common.files import InputError
 from pipeline.importers.features import rows_of
 from pipeline.importers.raw_layout import RawCatalogue, all_ids, items_table, run_importer
-from pipeline.importers.tables import read_interactions, read_texts, refuse_empty, refuse_repeated
+from pipeline.importers.tables import (
+    read_interactions,
+    read_texts,
+    refuse_empty,
+    refuse_repeated,
+    row_at,
+)
 
 log = logging.getLogger("recbole")
 
@@ -47,7 +53,7 @@ def read(source: Path) -> RawCatalogue:
         raise InputError(f"{listing}: no column item_id:token; it has {', '.join(types)}")
     refuse_empty(listing, "item_id:token", table["item_id:token"], header=True)
     ids = table["item_id:token"].to_pylist()
-    refuse_repeated(listing, ids, 2)
+    refuse_repeated(listing, ids)
     titles = [name for name in types if name.partition(":")[0].endswith("title")]
     words = [name for name, kind in types.items() if kind == "token_seq" or name in titles]
     texts = zip(joined(table, titles[:1]), joined(table, words), strict=True)
@@ -56,7 +62,7 @@ def read(source: Path) -> RawCatalogue:
     features = {}
     for name in (name for name, kind in types.items() if kind == "float_seq"):
         modality = name.partition(":")[0].removesuffix("_emb")
-        if not re.fullmatch(r"[\w-]+", modality) or modality in features:
+        if not PLAIN.fullmatch(modality) or modality in features:
             raise InputError(
                 f"{listing}: column {name}: {modality!r} is no name of a modality, or stands "
                 "twice; letters, digits, _ and - are valid, each name once"
@@ -110,8 +116,8 @@ def vectors(path: Path, name: str, table: pa.Table, order: list[str]) -> NDArray
         try:
             found[item.as_py()] = np.asarray(words.values.cast(pa.float32()))
         except pa.ArrowInvalid:
-            number = int(np.flatnonzero(has)[row]) + 2
-            raise InputError(f"{path}: row {number}: {name} is no list of numbers") from None
+            where = row_at(path, int(np.flatnonzero(has)[row]), header=True)
+            raise InputError(f"{path}: {where}: {name} is no list of numbers") from None
     return rows_of(found, order, f"{path}: {name}")
 
 

@@ -5,6 +5,7 @@ Errors name the file and the row. A header is row 1.
 
 import csv
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -93,19 +94,27 @@ def read_interactions(
     return pa.table(kept)
 
 
+def row_at(path: Path, index: int, *, header: bool) -> str:
+    """How an owner finds a row of which Arrow says the index: that does not count blank lines."""
+    with path.open("rb") as file:
+        written = (number for number, line in enumerate(file, 1) if line.strip(b"\r\n"))
+        return f"row {next(islice(written, index + header, None))}"
+
+
 def refuse_empty(path: Path, name: str, column: pa.ChunkedArray, header: bool) -> None:
     """Raise InputError that names the first row where `column` is empty."""
     if column.null_count:
-        row = pc.index(pc.is_null(column), True).as_py() + 1 + header
-        raise InputError(f"{path}: row {row}: {name} is empty; an id is needed")
+        where = row_at(path, pc.index(pc.is_null(column), True).as_py(), header=header)
+        raise InputError(f"{path}: {where}: {name} is empty; an id is needed")
 
 
-def refuse_repeated(path: Path, ids: Sequence[str], first: int) -> None:
-    """Raise InputError at the first item that stands twice; rows count from `first`."""
+def refuse_repeated(path: Path, ids: Sequence[str]) -> None:
+    """Raise InputError at the first item that stands twice, in a file with a header."""
     seen = set()
-    for row, item in enumerate(ids, first):
+    for index, item in enumerate(ids):
         if item in seen:
-            raise InputError(f"{path}: row {row}: item {item!r} stands twice; one row an item")
+            where = row_at(path, index, header=True)
+            raise InputError(f"{path}: {where}: item {item!r} stands twice; one row an item")
         seen.add(item)
 
 
@@ -114,12 +123,13 @@ def numbers(path: Path, name: str, column: pa.ChunkedArray, header: bool) -> pa.
     try:
         return column.cast(pa.float64())
     except pa.ArrowInvalid:
-        for row, value in enumerate(column, 1 + header):
+        for index, value in enumerate(column):
             try:
                 value.cast(pa.float64())
             except pa.ArrowInvalid:
+                where = row_at(path, index, header=header)
                 raise InputError(
-                    f"{path}: row {row}: {name} {value.as_py()!r} is no number"
+                    f"{path}: {where}: {name} {value.as_py()!r} is no number"
                 ) from None
         raise
 

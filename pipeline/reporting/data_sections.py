@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from pipeline.catalogue.names import slug_of
 from pipeline.common import paths
 from pipeline.common.params import Params
 from pipeline.reporting import captions, maps
@@ -48,7 +49,7 @@ def drawn(inputs: Inputs, files: list[Table]) -> list[Section]:
     everyone = [label or "" for v in inputs.vectors for label in v.labels or ()]
     common = maps.most_common([maps.first_of(label) for label in everyone if label])
     for v in inputs.vectors:
-        slug, caption = v.name.replace(" ", "-"), f"Items by {v.name}: two principal components"
+        slug, caption = slug_of(v.name), f"Items by {v.name}: two principal components"
         places = maps.coordinates(f"map-{slug}", caption, v.items, v.vectors, v.labels)
         kept(files, places)
         text = f"Scatter plot of {len(places.rows):,} items"
