@@ -51,6 +51,10 @@ def means_of(modalities: Sequence[Modality]) -> dict[str, Tensor]:
     return found
 
 
+class Unsupported(ValueError):
+    """What a system cannot do. The message says why."""
+
+
 def completed(
     content: Sequence[Modality], means: Mapping[str, Tensor], missing: str
 ) -> list[Modality]:
@@ -62,15 +66,15 @@ def completed(
         missing: `mean` fills in what is absent; `present` stays as it is.
 
     Raises:
-        ValueError: a modality is none of `means`, or its vectors are of another width.
+        Unsupported: a modality is none of `means`, or its vectors are of another width.
     """
     given, n = {m.name: m for m in content}, len(content[0].present) if content else 0
     found = []
     for name, modality in given.items():
         if name not in means:
-            raise ValueError(f"{name}: no such modality here; there are {', '.join(means)}")
+            raise Unsupported(f"{name}: no such modality here; there are {', '.join(means)}")
         if modality.vectors.shape[1] != len(means[name]):
-            raise ValueError(
+            raise Unsupported(
                 f"{name}: vectors of {modality.vectors.shape[1]} numbers; here they have "
                 f"{len(means[name])}"
             )

@@ -189,10 +189,7 @@ class EmbeddingSystem(nn.Module, System):
     def with_items(self, content: Sequence[Modality]) -> Self:
         if not (self.config.options.content and self.means):
             return super().with_items(content)
-        try:
-            known = completed(content, self.means, self.config.train.missing)
-        except ValueError as error:
-            raise Unsupported(str(error)) from error
+        known = completed(content, self.means, self.config.train.missing)
         self.eval()
         terms = self.new_terms(known)
         extended = copy.copy(self)

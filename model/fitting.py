@@ -21,8 +21,9 @@ from model.ranking import InnerProduct
 from model.reductions import numbers
 from model.replay import Replayed, can_replay
 from model.sampling import Batch, BatchSampler
+from model.selection import Selection
 from model.sparse import inner_products
-from model.system import Diverged, Fit, FitError, Row, Run, Selection, Snapshot
+from model.system import Diverged, Fit, FitError, Row, Run, Snapshot
 
 if TYPE_CHECKING:
     from model.embedding import EmbeddingSystem

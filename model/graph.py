@@ -14,11 +14,21 @@ def normalized_graph(
     The bipartite adjacency is Â = [[0, R̂], [R̂^T, 0]]: symmetric, no self-loops; users and items
     without edges have empty rows.
     """
-    user_degrees, item_degrees = degrees(train)
-    values = (
-        user_degrees[train.users] ** -user_exponent * item_degrees[train.items] ** -item_exponent
-    )
-    return SparseMatrix(pattern_of(train), values.float())
+    weights = edge_weights(train, train.item_degrees(), user_exponent, item_exponent)
+    return SparseMatrix(pattern_of(train), weights.float())
+
+
+def edge_weights(
+    histories: Interactions, item_degrees: Tensor, user_exponent: float, item_exponent: float
+) -> Tensor:
+    """(e,) float64, deg(u)^-p deg(i)^-q of every edge.
+
+    Args:
+        item_degrees: (I,), in training, whoever's the histories are; an item that nobody has
+            there counts as one with an edge.
+    """
+    users, items = histories.degrees().double(), item_degrees.clamp(min=1).double()
+    return users[histories.users] ** -user_exponent * items[histories.items] ** -item_exponent
 
 
 def mean_graphs(train: Interactions) -> tuple[SparseMatrix, SparseMatrix]:
@@ -38,5 +48,5 @@ def pattern_of(train: Interactions) -> Pattern:
 
 
 def degrees(train: Interactions) -> tuple[Tensor, Tensor]:
-    """(U,) and (I,) float64."""
+    """How many edges each user has (U,), and each item (I,), as float64."""
     return train.degrees().double(), train.item_degrees().double()

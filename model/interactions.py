@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from model.ranks import ALONE, Ranks, Share
+from model.sorting import starts
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,7 @@ class Interactions:
         """From (E,) edges in any order; duplicates are merged."""
         keys = torch.unique(users.long() * n_items + items.long())  # sorted
         users, items = keys // n_items, keys % n_items
-        offsets = torch.zeros(n_users + 1, dtype=torch.int64, device=keys.device)
-        torch.cumsum(torch.bincount(users, minlength=n_users), 0, out=offsets[1:])
-        return cls(offsets, users, items, n_items)
+        return cls(starts(users, n_users), users, items, n_items)
 
     def to(self, device: torch.device) -> Interactions:
         """The same on `device`."""

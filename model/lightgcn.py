@@ -10,7 +10,7 @@ from model.config import Config
 from model.dataset import Catalogue
 from model.embedding import Embeddings, EmbeddingSystem, node_tables
 from model.folding import folded_users
-from model.graph import normalized_graph
+from model.graph import edge_weights, normalized_graph
 from model.interactions import Interactions
 from model.objective import SquaredNorm
 from model.propagation import layer_weights, propagate, scaled
@@ -95,10 +95,9 @@ class LightGCN(EmbeddingSystem):
 
     def _weights(self, histories: Interactions) -> Tensor:
         """(e,) the entries of R̂ that new users' edges have; items keep their degrees."""
-        train = self.config.train
-        to_users = histories.degrees().double()[histories.users] ** -train.user_exponent
-        item_degrees = self.graph.pattern.transposed_offsets.diff().clamp(min=1).double()
-        return (to_users * item_degrees[histories.items] ** -train.item_exponent).float()
+        train, item_degrees = self.config.train, self.graph.pattern.transposed_offsets.diff()
+        weights = edge_weights(histories, item_degrees, train.user_exponent, train.item_exponent)
+        return weights.float()
 
     def _messages(self) -> Tensor:
         r"""(I, D) \sum_{k=1}^K a_k E_i^(k-1): what an item sends its users in all layers.

@@ -13,7 +13,8 @@ from small import config_of, splits, write_workspace
 from model.dataset import Catalogue, Dataset
 from model.experiment import build, fit, system_class
 from model.interactions import Interactions
-from model.system import Fit, Run, Selection, Snapshot
+from model.selection import Selection
+from model.system import Fit, Run, Snapshot
 from pipeline import study
 from pipeline.common import params as stage_params
 

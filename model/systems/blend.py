@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -34,17 +34,20 @@ class Options(SystemOptions):
     composed = True
     undivided = "some of its parts are solved in closed form"
 
+    SOUGHT: ClassVar = ("ease", "ials", "itemknn", "contentknn")
+    """The parts whose parameters validation seeks: they read none of params.yaml."""
+
     parts: tuple[Annotated[str, OneOf(
-        ("ease", "ials", "itemknn", "contentknn", "none", "frozen", "alpha", "unfrozen",
-         "normalized", "equal", "contrastive", "lattice")
-    )], ...] = ("ease", "ials", "itemknn", "contentknn")  # fmt: skip
+        (*SOUGHT, "none", "frozen", "alpha", "unfrozen", "normalized", "equal", "contrastive",
+         "lattice")
+    )], ...] = SOUGHT  # fmt: skip
     factors: Annotated[int, Range(1)] = 256
 
     def __post_init__(self) -> None:
         from model.systems import options_class  # this class may be made of its source alone
 
-        # What gradients fit reads here what it reads alone, but not its entry under `systems`.
-        own = (options_class(name).reads for name in self.parts if name not in type(self).parts)
+        # The others read here what they read alone, but not their entry under `systems`.
+        own = (options_class(name).reads for name in self.parts if name not in self.SOUGHT)
         object.__setattr__(self, "reads", self.reads.union(*own))
 
     @property

@@ -17,7 +17,6 @@ from model.dataset import Modality, completed, means_of
 from model.item_graph import nearest_of
 from model.neighborhood import Neighborhood, tensors_of
 from model.projection import l2norm
-from model.system import Unsupported
 
 ROWS = 1024  # items whose similarities are held at a time
 
@@ -48,10 +47,7 @@ class ContentKnn(Neighborhood):
         means = means_of(self.catalogue.modalities)
         if not means:
             return super().with_items(content)
-        try:
-            known = completed(content, means, "skip")
-        except ValueError as error:
-            raise Unsupported(str(error)) from error
+        known = completed(content, means, "skip")
         columns = self._nearby(known, torch.full((len(known[0].present),), -1))
         extended = copy.copy(self)
         device = self.fitted["similarities"].device

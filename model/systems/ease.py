@@ -14,11 +14,11 @@ from model import memory, reductions
 from model.closed_form import ClosedForm
 from model.config import Positive, Range, SystemOptions
 from model.dataset import Modality, completed, means_of
-from model.graph import pattern_of
+from model.graph import edge_weights, pattern_of
 from model.interactions import Interactions
 from model.projection import l2norm
 from model.sparse import SparseMatrix, product
-from model.system import FitError, Unsupported
+from model.system import FitError
 
 if TYPE_CHECKING:
     from model.ranking import Scorer
@@ -115,10 +115,7 @@ class Ease(ClosedForm):
         modalities = self.catalogue.modalities
         if not self.config.options.content or not modalities:
             return super().with_items(content)
-        try:
-            known = completed(content, means_of(modalities), "skip")
-        except ValueError as error:
-            raise Unsupported(str(error)) from error
+        known = completed(content, means_of(modalities), "skip")
         diagonal = self.fitted["diagonal"].double()
         column = diagonal.new_zeros(self.n_items, len(known[0].present))
         for modality, new in zip(modalities, known, strict=True):
@@ -138,10 +135,8 @@ class Ease(ClosedForm):
 
     def _values(self, histories: Interactions) -> Tensor:
         """(e,) the entries of X; items keep the degrees that they have in training."""
-        o, train = self.config.options, self.catalogue.train
-        item_degrees = train.item_degrees().clamp(min=1).double()
-        to_users = histories.degrees().double()[histories.users] ** -o.user_exponent
-        return (to_users * item_degrees[histories.items] ** -o.item_exponent).float()
+        o, item_degrees = self.config.options, self.catalogue.train.item_degrees()
+        return edge_weights(histories, item_degrees, o.user_exponent, o.item_exponent).float()
 
     def _weighed(self) -> SparseMatrix:
         """X (U, I)."""
@@ -177,10 +172,7 @@ def gram_of(x: SparseMatrix, n: int) -> Tensor:
 
 def mean_diagonal(train: Interactions, user_exponent: float, item_exponent: float) -> float:
     """The mean diagonal of X^T X, each interaction of X over deg(u)^p deg(i)^q."""
-    users, items = train.degrees().double(), torch.bincount(train.items).double()
-    squares = users[train.users] ** (-2 * user_exponent) * items[train.items] ** (
-        -2 * item_exponent
-    )
+    squares = edge_weights(train, train.item_degrees(), 2 * user_exponent, 2 * item_exponent)
     return float(reductions.total(squares)) / train.n_items
 
 

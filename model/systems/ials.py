@@ -16,8 +16,9 @@ from model.dataset import Catalogue, Dataset
 from model.evaluation import validated
 from model.graph import degrees, pattern_of
 from model.ranking import InnerProduct
+from model.selection import Selection
 from model.sparse import Pattern, inner_products
-from model.system import Fit, Row, Run, Selection, Snapshot
+from model.system import Fit, Row, Run, Snapshot
 
 if TYPE_CHECKING:
     from model.interactions import Interactions
