@@ -179,3 +179,27 @@ class PartsEncoder(Encoder):
             vectors = torch.cat([self.forward(self.on_device(chunk)).float() for chunk in chunks])
         items = vectors.cpu().split([len(parts) for parts in batch])
         return torch.stack([item.mean(0) for item in items]).numpy()
+
+
+class PixelsEncoder(PartsEncoder):
+    """One whose parts are frames, or several of them, of RGB bytes: (..., 3, height, width).
+
+    Attributes:
+        mean, deviation: of each channel, from 0 to 1, as the network learned to expect them.
+    """
+
+    mean: ClassVar[tuple[float, float, float]]
+    deviation: ClassVar[tuple[float, float, float]]
+
+    @cached_property
+    def _scale(self) -> list[Tensor]:
+        """(3, 1, 1) each, on the device; a copy a chunk would be a wait a chunk."""
+        import torch
+
+        values = (self.mean, self.deviation)
+        return [torch.tensor(v, device=self.device)[:, None, None] for v in values]
+
+    def normalised(self, parts: Tensor) -> Tensor:
+        """Bytes on the device → float32, less the mean, over the deviation."""
+        mean, deviation = self._scale
+        return (parts.float() / 255 - mean) / deviation

@@ -5,14 +5,13 @@ https://arxiv.org/abs/2103.00020, https://huggingface.co/openai/clip-vit-base-pa
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.base import PartsEncoder
+from encoders.base import PixelsEncoder
 from encoders.download import HubFile
 from encoders.media.image import read_image
 from encoders.media.resizing import centre, pixels_of, resized, shorter_side
@@ -22,10 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SIZE = 224
-MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
-class CLIP(PartsEncoder):
+class CLIP(PixelsEncoder):
     """The image tower with its projection."""
 
     name = "clip"
@@ -52,6 +50,8 @@ class CLIP(PartsEncoder):
             "vision_model.embeddings.position_ids",
         )
     )
+    mean = (0.48145466, 0.4578275, 0.40821073)
+    deviation = (0.26862954, 0.26130258, 0.27577711)
     chunk = {"cpu": 8, "cuda": 256}
 
     @classmethod
@@ -68,14 +68,6 @@ class CLIP(PartsEncoder):
         prepared: NDArray[np.uint8] = centre(image, SIZE)[None].numpy()
         return prepared
 
-    @cached_property
-    def scale(self) -> list[Tensor]:
-        """Mean and deviation, (3, 1, 1), on the device; a copy a chunk would be a wait a chunk."""
-        import torch
-
-        return [torch.tensor(v, device=self.device)[:, None, None] for v in (MEAN, DEVIATION)]
-
     def forward(self, parts: Tensor) -> Tensor:
-        mean, deviation = self.scale
-        vectors: Tensor = self.model((parts.float() / 255 - mean) / deviation).image_embeds
+        vectors: Tensor = self.model(self.normalised(parts)).image_embeds
         return vectors

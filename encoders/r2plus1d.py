@@ -5,14 +5,13 @@ https://arxiv.org/abs/1711.11248
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.base import PartsEncoder
+from encoders.base import PixelsEncoder
 from encoders.download import UrlFile
 from encoders.media.resizing import centre, resized
 from encoders.media.video import read_video
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 SECONDS = 30.0  # only the first are looked at
 CLIPS = 5  # at most, one after the other, as the published features were made
 RESIZED, CROP = (128, 171), 112  # pixels: height and width, then the centre's side
-MEAN, DEVIATION = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)  # of Kinetics
 
 
 def reduced(frame: Tensor) -> Tensor:
@@ -41,7 +39,7 @@ def clips(frames: NDArray[np.uint8], length: int) -> NDArray[np.uint8]:
     return frames[: n * length].reshape(n, length, *frames.shape[1:])
 
 
-class R2Plus1D(PartsEncoder):
+class R2Plus1D(PixelsEncoder):
     """torchvision's r2plus1d_18 up to the pooled features."""
 
     name = "r2plus1d"
@@ -61,6 +59,8 @@ class R2Plus1D(PartsEncoder):
         "91a641e6c2ab531d1aca5f4321b4d802ec5c3babc15df855cdb6e39c6a1107c8",
     )
     layout = Layout(unused=("fc.",))
+    mean = (0.43216, 0.394666, 0.37645)  # of Kinetics
+    deviation = (0.22803, 0.22145, 0.216989)
     chunk = {"cpu": 2, "cuda": 32}
     usual_parts = CLIPS
 
@@ -81,18 +81,11 @@ class R2Plus1D(PartsEncoder):
         video = read_video(Path(source), CLIPS * cls.frames, SECONDS, reduced)
         return clips(video.numpy(), cls.frames)
 
-    @cached_property
-    def scale(self) -> list[Tensor]:
-        """Mean and deviation, (3, 1, 1), on the device; a copy a chunk would be a wait a chunk."""
-        import torch
-
-        return [torch.tensor(v, device=self.device)[:, None, None] for v in (MEAN, DEVIATION)]
-
     def forward(self, parts: Tensor) -> Tensor:
         import torch
 
-        mean, deviation = self.scale
-        pixels = (parts.float() / 255 - mean) / deviation
-        pixels = pixels.transpose(1, 2).contiguous(memory_format=torch.channels_last_3d)
+        pixels = (
+            self.normalised(parts).transpose(1, 2).contiguous(memory_format=torch.channels_last_3d)
+        )
         vectors: Tensor = self.model(pixels)  # from (n, 3, frames, 112, 112)
         return vectors

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.base import PartsEncoder
+from encoders.base import PixelsEncoder
 from encoders.download import HubFile
 from encoders.media.image import read_image
 from encoders.media.resizing import pixels_of, resized
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SIZE = 224
 
 
-class ViT(PartsEncoder):
+class ViT(PixelsEncoder):
     """ViT-B/16 at 224 pixels, without the pooler."""
 
     name = "vit"
@@ -55,6 +55,7 @@ class ViT(PartsEncoder):
         ),
         unused=("pooler.", "vit.pooler.", "classifier."),
     )
+    mean = deviation = (0.5, 0.5, 0.5)
     chunk = {"cpu": 4, "cuda": 128}
 
     @classmethod
@@ -71,6 +72,5 @@ class ViT(PartsEncoder):
         return prepared
 
     def forward(self, parts: Tensor) -> Tensor:
-        pixels = (parts.float() / 255 - 0.5) / 0.5
-        states: Tensor = self.model(pixels)  # (n, 197, 768)
+        states: Tensor = self.model(self.normalised(parts))  # (n, 197, 768)
         return states[:, 0]

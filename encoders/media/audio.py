@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.media import MediaError, decoding, reason_of, remark
-from encoders.media.ffmpeg import decoded, open_av
+from encoders.media import MediaError, decoding, remark
+from encoders.media.ffmpeg import decoded, open_av, remark_damage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,11 +46,7 @@ def read_audio(path: Path, rate: int, seconds: float) -> Tensor:
             raise damage[0] if damage else MediaError("no audio samples in the file")
         said = _stated(container)
         if damage:
-            packets = "1 packet" if len(damage) == 1 else f"{len(damage)} packets"
-            remark(
-                f"damaged: {heard:.1f} s were heard, {packets} could not be decoded "
-                f"({reason_of(damage[0])})"
-            )
+            remark_damage(f"{heard:.1f} s were heard", damage)
         elif heard < min(said, seconds) - max(0.1, 0.01 * said):
             remark(f"damaged: {heard:.1f} of {said:.1f} s were heard")
         return torch.cat(parts)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-from encoders.media import MediaError
+from encoders.media import MediaError, reason_of, remark
 
 # FFmpeg's demuxers that read a file, and nothing but that file. Playlists and scripts (concat, hls,
 # dash, sdp, ...), number patterns (image2), devices and what plays any text (tty) are not among
@@ -58,3 +58,9 @@ def decoded(container: Any, stream: Any, damage: list[Exception]) -> Generator[A
         if packet is None:
             return
         yield from frames
+
+
+def remark_damage(was: str, damage: Sequence[Exception]) -> None:
+    """Say that packets of a file could not be decoded, and what was made of it all the same."""
+    packets = "1 packet" if len(damage) == 1 else f"{len(damage)} packets"
+    remark(f"damaged: {was}, {packets} could not be decoded ({reason_of(damage[0])})")

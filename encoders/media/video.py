@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.media import MediaError, decoding, reason_of, remark
-from encoders.media.ffmpeg import decoded, open_av
+from encoders.media import MediaError, decoding
+from encoders.media.ffmpeg import decoded, open_av, remark_damage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,8 +135,4 @@ def _av_frames(path: Path, count: int, seconds: float) -> Iterator[NDArray[np.ui
     if damage and not index:
         raise damage[0]
     if damage:
-        packets = "1 packet" if len(damage) == 1 else f"{len(damage)} packets"
-        remark(
-            f"damaged: {index} frames were seen, {packets} could not be decoded "
-            f"({reason_of(damage[0])})"
-        )
+        remark_damage(f"{index} frames were seen", damage)
