@@ -27,7 +27,7 @@ from pipeline.common.places import Place, place_of
 from pipeline.common.tables import columns_of
 
 
-def refuse_failures(found: Inspection, params: Params) -> None:
+def add_failures(found: Inspection, params: Params) -> None:
     """Say which modalities the stages would refuse, for too many of their items are of no use."""
     for modality, counts in found.counts.items():
         raw = modality in modalities()
@@ -82,7 +82,7 @@ def check(dataset: Place, params: Params) -> bool:
         tempfile.TemporaryDirectory() as folder,
         inspect(dataset, params.prepare, Path(folder)) as found,
     ):
-        refuse_failures(found, params)
+        add_failures(found, params)
         print(dataset)
         if found.selection:
             for line in describe(found.selection):

@@ -8,7 +8,6 @@ machines it is started by hand, on each of them; `dvc repro` on the first then f
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -26,7 +25,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from model.ranks import Ranks
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import progress
-from pipeline.common.command import run_stage
+from pipeline.common.command import end_with_parent, run_stage
 from pipeline.common.device import reuse_freed_memory
 from pipeline.common.files import InputError
 from pipeline.common.params import load
@@ -34,8 +33,6 @@ from pipeline.experiments.cells import fit_missing
 from pipeline.experiments.experiment import Experiment
 
 log = logging.getLogger("train")
-
-PR_SET_PDEATHSIG = 1
 
 
 def start(world_size: int) -> None:
@@ -102,16 +99,10 @@ def joined(world_size: int, device: str) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-def _end_with_parent() -> None:
-    """Not to be left fitting where whoever started this process was killed; on Linux."""
-    if prctl := getattr(ctypes.CDLL(None), "prctl", None):
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 @record
 def main() -> None:
     """Fit as one of the processes."""
-    _end_with_parent()
+    end_with_parent(signal.SIGTERM)  # not to be left fitting where that was killed
     if os.environ.get("RANK", "0") != "0":
         logging.disable(logging.WARNING)  # the first process speaks for all
         progress.silence()

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from pipeline.catalogue.embeddings import Target, all_embeddings
+from pipeline.catalogue.embeddings import Target, all_embeddings, metadata_of
 from pipeline.common import paths
 from pipeline.common.command import run_stage
 from pipeline.common.files import atomic_folder, atomic_write, write_csv
@@ -47,17 +47,13 @@ def read_inputs() -> Inputs:
     params = load()
     systems = params.study.systems
     files = all_embeddings()
-    metadata = {m: pq.read_schema(files[m].embeddings).metadata for m in files}
     items = pq.read_table(paths.ITEMS)
     study = sum((Study.read(paths.STUDY / system) for system in systems), Study([], [], []))
     return Inputs(
         params=params,
         parameters=read_yaml(PARAMS),
         summary=json.loads(paths.SUMMARY.read_text()),
-        embeddings={
-            modality: {key.decode(): value.decode() for key, value in pairs.items()}
-            for modality, pairs in metadata.items()
-        },
+        embeddings={m: metadata_of(pq.read_schema(files[m].embeddings)) for m in files},
         failures=_listed({m: target.failures for m, target in files.items()}),
         remarks=_listed({m: target.remarks for m, target in files.items()}),
         study=study,

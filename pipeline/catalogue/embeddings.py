@@ -78,6 +78,11 @@ def schema(width: int, metadata: dict[str, str]) -> pa.Schema:
     )
 
 
+def metadata_of(schema: pa.Schema) -> dict[str, str]:
+    """What a file's schema says of where its rows come from."""
+    return {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+
+
 def write_embeddings(
     path: Path,
     ids: Sequence[str],

@@ -1,5 +1,6 @@
 """How a stage runs from the command line: what it says, and errors without a traceback."""
 
+import ctypes
 import errno
 import gc
 import logging
@@ -11,11 +12,25 @@ from collections.abc import Callable
 
 from pipeline.common.files import InputError
 
+PR_SET_PDEATHSIG = 1  # of Linux
 INTERRUPTED = 130  # the exit code of a process that Ctrl-C ended, as shells give it
 # What is wrong with the machine and not with the code.
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
                errno.EMFILE, errno.EISDIR, errno.ENOTDIR, errno.EFBIG,
                errno.ENAMETOOLONG}  # fmt: skip
+
+
+def end_with_parent(by: int, parent: int | None = None) -> None:
+    """Have this process end with the one that started it, by a signal, on Linux.
+
+    Args:
+        by: the signal.
+        parent: who that was; if it has ended by now, so does this process.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
+        if parent is not None and os.getppid() != parent:
+            os._exit(1)
 
 
 def run_stage(main: Callable[[], None]) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.catalogue.embeddings import metadata_of
+
 
 @dataclass(frozen=True)
 class Item:
@@ -31,4 +33,4 @@ def items_of(manifest: pa.Table) -> tuple[list[Item], dict[str, str]]:
     """As `read_manifest`, of a table."""
     table = manifest.sort_by("item_id")
     items = [Item(row["item_id"], row["source"], row["sha256"]) for row in table.to_pylist()]
-    return items, {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+    return items, metadata_of(table.schema)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipeline.catalogue.embeddings import all_embeddings
+from pipeline.catalogue.embeddings import all_embeddings, metadata_of
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import paths
 from pipeline.common.files import InputError, abandoned
@@ -29,8 +29,7 @@ def used_vectors() -> dict[Path, list[str]]:
     """The files behind the present embeddings, and the contents that the manifests name."""
     result = {}
     for modality, target in all_embeddings().items():
-        schema = pq.read_schema(target.embeddings)
-        metadata = {k.decode(): v.decode() for k, v in schema.metadata.items()}
+        metadata = metadata_of(pq.read_schema(target.embeddings))
         if "fingerprint" in metadata:
             keys = pq.read_table(paths.manifest_path(modality))["sha256"].to_pylist()
             file = cache_path(metadata["encoder"], metadata["fingerprint"])

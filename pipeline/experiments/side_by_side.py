@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import logging
 import multiprocessing
@@ -17,6 +16,7 @@ from functools import cache
 from model.config import flatten
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import progress
+from pipeline.common.command import end_with_parent
 from pipeline.common.files import InputError
 from pipeline.common.params import Params, load
 from pipeline.common.progress import Progress
@@ -102,10 +102,7 @@ def _begin(parent: int) -> None:
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
     progress.silence()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage ends when the fits under way have
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            os._exit(1)
+    end_with_parent(signal.SIGKILL, parent)
 
 
 def _fit(system: str, layers: int | None, seed: int | None, control: str | None) -> None:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from pipeline.catalogue.embeddings import all_embeddings
+from pipeline.catalogue.embeddings import all_embeddings, metadata_of
 from pipeline.catalogue.workspace import Workspace
 from pipeline.common import paths
 from pipeline.common.files import write_parquet
@@ -80,7 +80,8 @@ def as_graph(prepared: Prepared) -> HeteroData:
     recommender, tables = read_trained()
     for node, table in tables.items():
         data[node].embedding = table
-    embeddings = {name: metadata_of(name) for name in prepared.embeddings}
+    files = all_embeddings()
+    embeddings = {n: metadata_of(pq.read_schema(files[n].embeddings)) for n in prepared.embeddings}
     data.provenance = json.dumps(
         {"catalogue": summary, "embeddings": embeddings, "recommender": recommender}
     )
@@ -100,12 +101,6 @@ def read_trained() -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
     nodes = {"user": "users", "item": "items"}
     there = set(nodes.values()) <= tensors.keys()
     return described, {node: tensors[name] for node, name in nodes.items() if there}
-
-
-def metadata_of(modality: str) -> dict[str, str]:
-    """What the file of the embeddings says of where they come from."""
-    metadata = pq.read_schema(all_embeddings()[modality].embeddings).metadata or {}
-    return {name.decode(): value.decode() for name, value in metadata.items()}
 
 
 def write(prepared: Prepared, folder: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,7 @@ from encoders.media.text import shows
 from encoders.precision import check_precision
 from encoders.weights import BUNDLED, PRETRAINED, RANDOM, WeightsError
 from model.dataset import Modality
+from pipeline.catalogue.embeddings import metadata_of
 from pipeline.catalogue.feature_files import (
     feature_rows,
     find_features,
@@ -80,13 +82,14 @@ class ContentEncoders:
         if modality not in self.workspace.modalities:
             there = ", ".join(self.workspace.modalities) or "none"
             raise InputError(f"no item of the catalogue has {modality!r}; valid: {there}")
-        found = pq.read_schema(self.workspace.source(self.workspace.embeddings[modality])).metadata
-        return {name.decode(): value.decode() for name, value in (found or {}).items()}
+        return metadata_of(self._schema(modality))
 
     def width(self, modality: str) -> int:
         """Numbers in one of its vectors."""
-        schema = pq.read_schema(self.workspace.source(self.workspace.embeddings[modality]))
-        return int(schema.field("embedding").type.list_size)
+        return int(self._schema(modality).field("embedding").type.list_size)
+
+    def _schema(self, modality: str) -> pa.Schema:
+        return pq.read_schema(self.workspace.source(self.workspace.embeddings[modality]))
 
     def encode(self, items: Sequence[NewItem]) -> list[Modality]:
         """Their content: each modality that one of them has, over all of them.

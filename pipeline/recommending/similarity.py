@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from model.dataset import Modality
+from model.graph import pattern_of
 from model.interactions import Interactions
 from model.projection import l2norm
 from model.ranking import InnerProduct, Scorer, rank
@@ -120,11 +121,9 @@ def by_collaboration(train: Interactions) -> Scorer:
 
     -inf where nobody has both.
     """
-    degrees = torch.bincount(train.items, minlength=train.n_items).clamp(min=1).double()
-    order = train.items.sort(stable=True).indices
-    offsets = torch.zeros(train.n_items + 1, dtype=torch.int64, device=order.device)
-    torch.cumsum(torch.bincount(train.items, minlength=train.n_items), 0, out=offsets[1:])
-    users_of = train.users[order]
+    degrees = train.item_degrees().clamp(min=1).double()
+    pattern = pattern_of(train)
+    offsets, users_of = pattern.transposed_offsets, pattern.transposed_columns
 
     def likeness(items: Tensor) -> Tensor:
         rows = []

@@ -116,7 +116,7 @@ def loss_of(params: Params) -> str:
     return {"bpr": "BPR", "softmax": "sampled softmax"}[params.train.loss]
 
 
-LIBRARIES = ("torch", "transformers", "sentence-transformers", "torchvision", "torchaudio", "numpy",
+LIBRARIES = ("torch", "transformers", "tokenizers", "torchvision", "torchaudio", "numpy",
              "pyarrow", "dvc")  # fmt: skip
 
 
