@@ -115,6 +115,10 @@ class Dataset:
     validation: Interactions
     test: Interactions
 
+    def without_content(self) -> Dataset:
+        """This one for who reads none."""
+        return Dataset(Catalogue(self.catalogue.train), self.validation, self.test)
+
     def joined(self) -> Dataset:
         """This one with its validation interactions among the training ones, and none left."""
         train, catalogue = self.catalogue.train, self.catalogue

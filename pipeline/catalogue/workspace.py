@@ -94,7 +94,8 @@ class Workspace:
     @cached_property
     def splits(self) -> dict[str, Interactions]:
         """By name, on the CPU."""
-        return {name: self._interactions(self.split(name)) for name in paths.SPLITS}
+        size = self.n_users, len(self.item_ids)
+        return {name: interactions_of(self.split(name), *size) for name in paths.SPLITS}
 
     @cached_property
     def content(self) -> list[Modality]:
@@ -114,13 +115,15 @@ class Workspace:
         catalogue = Catalogue(self.splits["train"], self.content)
         return Dataset(catalogue, self.splits["validation"], self.splits["test"])
 
-    def _interactions(self, table: pa.Table) -> Interactions:
-        import torch
 
-        from model.interactions import Interactions
+def interactions_of(table: pa.Table, n_users: int, n_items: int) -> Interactions:
+    """A split's rows, which name users and items by number."""
+    import torch
 
-        users, items = (torch.from_numpy(table[c].to_numpy().copy()) for c in ("user", "item"))
-        return Interactions.of(users, items, self.n_users, len(self.item_ids))
+    from model.interactions import Interactions
+
+    users, items = (torch.from_numpy(table[c].to_numpy().copy()) for c in ("user", "item"))
+    return Interactions.of(users, items, n_users, n_items)
 
 
 def _read_modality(

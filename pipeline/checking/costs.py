@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from encoders import encoder_class
@@ -25,6 +26,7 @@ from model.config import REFIT
 from model.controls import controls_of
 from pipeline.catalogue.ready_made import read_features
 from pipeline.catalogue.splits import Selection
+from pipeline.catalogue.workspace import interactions_of
 from pipeline.common.device import resolve_device, resolve_precision
 from pipeline.common.files import InputError
 from pipeline.common.params import Params
@@ -168,7 +170,6 @@ def _measured(system: str, data: Dataset, params: Params) -> Model:
     """A model of the deepest that a system has, fitted for a few epochs."""
     import torch
 
-    from model.dataset import Catalogue, Dataset
     from model.experiment import build, evaluate_splits, fit, system_class
     from model.system import Run
 
@@ -177,7 +178,7 @@ def _measured(system: str, data: Dataset, params: Params) -> Model:
     short = replace(params, train=replace(params.train, epochs=min(epochs, EPOCHS)))
     experiment = Experiment.of(short, system, deepest, params.seed)
     if not experiment.config.options.content:
-        data = Dataset(Catalogue(data.catalogue.train), data.validation, data.test)
+        data = data.without_content()
     device, took = torch.device(experiment.device), list[float]()
     begun = time.perf_counter()
     try:
@@ -226,16 +227,10 @@ def _fitting(
 
 def _dataset(selection: Selection, widths: dict[str, tuple[int, list[Item]]]) -> Dataset:
     """The catalogue with random vectors in place of those that are not there yet."""
-    import torch
-
     from model.dataset import Catalogue, Dataset
-    from model.interactions import Interactions
 
-    n_users, n_items = len(selection.user_ids), len(selection.items.ids)
-    splits = {}
-    for name, table in selection.splits.items():
-        users, items = (torch.from_numpy(table[c].to_numpy().copy()) for c in ("user", "item"))
-        splits[name] = Interactions.of(users, items, n_users, n_items)
+    size = len(selection.user_ids), len(selection.items.ids)
+    splits = {name: interactions_of(table, *size) for name, table in selection.splits.items()}
     modalities = [
         _random_modality(name, width, items, selection) for name, (width, items) in widths.items()
     ]
@@ -243,7 +238,6 @@ def _dataset(selection: Selection, widths: dict[str, tuple[int, list[Item]]]) ->
 
 
 def _random_modality(name: str, width: int, items: list[Item], selection: Selection) -> Modality:
-    import pyarrow as pa
     import torch
 
     from model.dataset import Modality

@@ -134,11 +134,9 @@ class Experiment:
 
     def dataset(self, workspace: Workspace) -> Dataset:
         """What the system is given of the workspace; of a refit, the last time."""
-        from model.dataset import Catalogue, Dataset
-
         whole = workspace.dataset
         if not self.config.options.content:
-            whole = Dataset(Catalogue(whole.catalogue.train), whole.validation, whole.test)
+            whole = whole.without_content()
         return whole.joined() if self.refits(workspace) else whole
 
 
