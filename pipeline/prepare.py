@@ -26,7 +26,7 @@ from pipeline.common import paths
 from pipeline.common.command import run_stage
 from pipeline.common.files import atomic_path, atomic_write, write_parquet
 from pipeline.common.params import Prepare, load
-from pipeline.common.places import Place, mirrored, place_of
+from pipeline.common.places import Place, mirrored, place_of, tells_changes
 from pipeline.encoding.manifest import read_manifest
 from pipeline.encoding.ready_made import take_features
 
@@ -36,6 +36,10 @@ log = logging.getLogger("prepare")
 def prepare(dataset: Place, params: Prepare) -> None:
     """Write everything under `data/prepared/`. InputError with all that is wrong, if anything."""
     log.info("%s: reading", dataset)
+    if not tells_changes(dataset):
+        log.warning(
+            "%s: DVC sees no change of its files there; `dvc repro -f prepare` after one", dataset
+        )
     with inspect(dataset, params, paths.MANIFESTS) as found:
         found.problems.refuse()
         assert found.selection is not None  # there is one, or a problem

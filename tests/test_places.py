@@ -226,12 +226,15 @@ def test_a_mirror_follows_addresses_that_do_not_tell_of_changes(shop: Path, web:
 
 
 def test_a_web_server_gives_what_a_folder_does(
-    shop: Path, web: str, monkeypatch: pytest.MonkeyPatch
+    shop: Path, web: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     items = (shop / "items.csv").read_text()  # without a folder, which it would serve as a page
     (shop / "items.csv").write_text(items.replace(",images\n", ",\n"))
     there = everything_of(web, monkeypatch)
+    assert "DVC sees no change of its files there; `dvc repro -f prepare`" in caplog.text
+    caplog.clear()
     here = everything_of(str(shop), monkeypatch)
+    assert "DVC sees no change" not in caplog.text
     assert here.keys() == there.keys() and len(here) > 12
     for name in here:
         assert here[name] == there[name], name

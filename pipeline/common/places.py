@@ -141,7 +141,8 @@ def _mirror(dataset: UPath, folder: Path) -> None:
             shutil.rmtree(path, True) if path.is_dir() else path.unlink(missing_ok=True)
     for name in folders:  # what is meant for features may be named otherwise
         (folder / name).mkdir(parents=True, exist_ok=True)
-    states = {name: _state(fs, entry["name"]) for name, entry in files.items()}
+    told = tells_changes(dataset)
+    states = {n: str(fs.ukey(entry["name"])) if told else None for n, entry in files.items()}
     for name, entry in files.items():
         same = states[name] is not None and states[name] == known.get(name)
         if not (same and (folder / name).is_file()):
@@ -151,10 +152,9 @@ def _mirror(dataset: UPath, folder: Path) -> None:
         atomic_write(listed, json.dumps(states) + "\n")
 
 
-def _state(fs: Any, path: str) -> str | None:
-    """What changes with a file; None if only fetching it tells: of HTTP fsspec has the address."""
-    protocols = [fs.protocol] if isinstance(fs.protocol, str) else fs.protocol
-    return None if {"http", "https"}.intersection(protocols) else str(fs.ukey(path))
+def tells_changes(place: Place) -> bool:
+    """Whether a change there is seen without fetching: of HTTP, fsspec has the address alone."""
+    return isinstance(place, Path) or place.protocol not in ("http", "https")
 
 
 def _known(listed: Path) -> dict[str, str | None]:
