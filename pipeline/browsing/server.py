@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, SecurityErro
 
 from pipeline.browsing.asking import Browser
 from pipeline.browsing.guarding import UPLOAD, guard
+from pipeline.browsing.landing import CHARACTERS
 from pipeline.browsing.media import Media
 from pipeline.browsing.models import Models
 from pipeline.browsing.views import views
@@ -61,7 +62,7 @@ def _failed(error: HTTPException) -> tuple[str, int]:
     if isinstance(error, InternalServerError):
         said = "something went wrong; the terminal says what"
     elif error.code == 413:
-        said = f"too large: a file may have {UPLOAD >> 20} MB, a text 10,000 characters"
+        said = f"too large: a file may have {UPLOAD >> 20} MB, a text {CHARACTERS:,} characters"
     return _said(said, error.code or 500)
 
 

@@ -11,8 +11,8 @@ from flask import Blueprint, Response, abort, render_template, request, send_fil
 
 from encoders.media import MediaError
 from pipeline.browsing import landing
-from pipeline.browsing.asking import Asked, Browser
-from pipeline.browsing.finding import with_part
+from pipeline.browsing.asking import MOST, Asked, Browser
+from pipeline.browsing.finding import LONGEST, with_part
 from pipeline.browsing.media import OTHER
 from pipeline.browsing.models import described
 from pipeline.browsing.shelves import Shelf, bars
@@ -20,6 +20,7 @@ from pipeline.common.files import InputError
 
 NEAR = 8  # neighbours of an item
 FOUND = 40  # what a search shows
+LIMITS = {"found": FOUND, "k": MOST, "words": LONGEST, "text": landing.CHARACTERS}  # for templates
 
 views = Blueprint("views", __name__)
 
@@ -33,7 +34,7 @@ def to(asked: Asked, view: str, **changes: Any) -> str:
 def page(template: str, asked: Asked, **values: Any) -> str:
     """A template with what all of them need."""
     browser = Browser.here()
-    shared = {"labels": browser.models.labels, "pictured": browser.media.pictured}
+    shared = {"labels": browser.models.labels, "pictured": browser.media.pictured, "most": LIMITS}
     return render_template(f"{template}.html", asked=asked, **shared, **values)
 
 
