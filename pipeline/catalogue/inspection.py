@@ -57,7 +57,7 @@ def inspect(dataset: Place, params: Prepare, folder: Path) -> Iterator[Inspectio
         more = f" (and {len(linked) - 1:,} more)" if len(linked) > 1 else ""
         problems.add(
             f"{linked[0]}{more}: a link to a folder, which DVC does not look into: no change there "
-            "would be noticed. Link each file (`cp -rs`), or the whole catalogue"
+            "would be noticed. Link each file (`cp -rs /where/it/lies .`), or the whole catalogue"
         )
     with ExitStack() as stack:
         with problems.gathered():
