@@ -374,9 +374,12 @@ def test_what_no_part_finds_alike_is_left_out_of_what_is_similar() -> None:
 
 def test_how_often_ials_solves_limits_no_blend() -> None:
     """No parameter could let it go on."""
-    model, result = fitted(("ials",), planted("long", 0), cls=Keeping)
-    alone = model.parts["ials"].config
-    assert result.chosen["ials.epochs"] > alone.options.iterations / 2  # ials alone is limited
+    data, values = planted("long", 0), SMALL | {"patience": 20}
+    config = config_of("blend", options={"parts": ("ials",), "factors": FACTORS}, **values)
+    model = build(Keeping, data.catalogue, config, SEED)
+    result = fit(model, data, Run(SEED), CPU)
+    assert model.parts["ials"].config.options.iterations == 16
+    assert result.chosen["ials.epochs"] > 8  # so that iALS alone would be limited
     assert not result.limited
 
 
