@@ -729,6 +729,8 @@ def test_elliot_what_is_wrong_is_named(source: Path, refusal: Callable[..., str]
     (source / "0/val.tsv").write_text("u1\tB0\t4.0\n")
     (source / "meta.tsv").write_text("asin\ttitle\nB0\tA\nB0\tB\n")
     assert "meta.tsv: row 3: item 'B0' stands twice" in refusal("elliot")
+    (source / "meta.tsv").write_text('asin\ttitle\n\nB0\t"A\n\nof lines"\nB0\tB\n')
+    assert "meta.tsv: row 4 (line 6): item 'B0' stands twice" in refusal("elliot")
     (source / "meta.tsv").unlink()
     vectors = source / "audio_embeddings/torchaudio/m/1"
     vectors.mkdir(parents=True)

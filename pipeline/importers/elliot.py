@@ -16,6 +16,7 @@ Where a modality has several models or layers, the command line chooses:
 
 import logging
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.common.files import InputError
-from pipeline.common.tables import read_table
+from pipeline.common.tables import read_table, row_name
 from pipeline.importers.features import choose, load, rows_of
 from pipeline.importers.raw_layout import (
     Described,
@@ -92,8 +93,9 @@ def read_descriptions(path: Path) -> Described:
     """item → its title, and a text of title and description."""
     table = read_table(path, {}, ())
     first = table.column_names[0]
-    refuse_empty(path, first, table[first], header=True)
-    refuse_repeated(path, table[first].to_pylist())
+    name_of = partial(row_name, path)
+    refuse_empty(path, first, table[first], name_of)
+    refuse_repeated(path, table[first].to_pylist(), name_of)
     described: Described = {}
     for row in table.to_pylist():
         title, description = row.get("title"), row.get("description")

@@ -17,6 +17,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,7 @@ def read_ids(path: Path, column: str) -> pa.Array | None:
             f"{column} and one of own ids are needed, tab-separated"
         )
     for name in table.column_names:
-        refuse_empty(path, name, table[name], header=True)
+        refuse_empty(path, name, table[name], partial(row_at, path, header=True))
     order = codes(path, column, table[column])
     own = table[others[0]].combine_chunks()
     if not np.array_equal(np.sort(order), np.arange(len(order))) or (

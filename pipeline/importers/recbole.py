@@ -11,6 +11,7 @@ Tab-separated files with typed headers, such as `item_id:token title:token_seq e
 """
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +52,10 @@ def read(source: Path) -> RawCatalogue:
     types = {name: name.rpartition(":")[2] for name in table.column_names}
     if "item_id:token" not in types:
         raise InputError(f"{listing}: no column item_id:token; it has {', '.join(types)}")
-    refuse_empty(listing, "item_id:token", table["item_id:token"], header=True)
+    name_of = partial(row_at, listing, header=True)
+    refuse_empty(listing, "item_id:token", table["item_id:token"], name_of)
     ids = table["item_id:token"].to_pylist()
-    refuse_repeated(listing, ids)
+    refuse_repeated(listing, ids, name_of)
     titles = [name for name in types if name.partition(":")[0].endswith("title")]
     words = [name for name, kind in types.items() if kind == "token_seq" or name in titles]
     texts = zip(joined(table, titles[:1]), joined(table, words), strict=True)

@@ -4,7 +4,8 @@ Errors name the file and the row. A header is row 1.
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from pipeline.common.files import InputError
-from pipeline.common.tables import read_table
+from pipeline.common.tables import read_table, row_name
 
 NUMBERS = ("rating", "timestamp")
 
@@ -78,6 +79,7 @@ def read_interactions(
         InputError: an id is missing, a number is none, or the file is not readable.
     """
     table = read_table(path, {}, ()) if quoted else read_texts(path, delimiter, names=names)
+    name_of = partial(row_name, path) if quoted else partial(row_at, path, header=not names)
     result = {ours: table[name] for name, ours in columns.items() if name in table.column_names}
     for name, ours in columns.items():
         if ours in ("user_id", "item_id"):
@@ -85,9 +87,9 @@ def read_interactions(
                 raise InputError(
                     f"{path}: no column {name}; it has {', '.join(table.column_names)}"
                 )
-            refuse_empty(path, name, result[ours], header=not names)
+            refuse_empty(path, name, result[ours], name_of)
         elif ours in NUMBERS and ours in result:
-            result[ours] = numbers(path, name, result[ours], header=not names)
+            result[ours] = numbers(path, name, result[ours], name_of)
     if "timestamp" in result:
         result["timestamp"] = whole(result["timestamp"])
     kept = {n: c for n, c in result.items() if n.endswith("_id") or c.null_count < len(c)}
@@ -95,31 +97,36 @@ def read_interactions(
 
 
 def row_at(path: Path, index: int, *, header: bool) -> str:
-    """How an owner finds a row of which Arrow says the index: that does not count blank lines."""
+    """How an owner finds the row of an index, where rows are lines: Arrow counts no blank ones."""
     with path.open("rb") as file:
         written = (number for number, line in enumerate(file, 1) if line.strip(b"\r\n"))
         return f"row {next(islice(written, index + header, None))}"
 
 
-def refuse_empty(path: Path, name: str, column: pa.ChunkedArray, header: bool) -> None:
-    """Raise InputError that names the first row where `column` is empty."""
+def refuse_empty(
+    path: Path, name: str, column: pa.ChunkedArray, name_of: Callable[[int], str]
+) -> None:
+    """Raise InputError that names the first row where `column` is empty, by its index."""
     if column.null_count:
-        where = row_at(path, pc.index(pc.is_null(column), True).as_py(), header=header)
+        where = name_of(pc.index(pc.is_null(column), True).as_py())
         raise InputError(f"{path}: {where}: {name} is empty; an id is needed")
 
 
-def refuse_repeated(path: Path, ids: Sequence[str]) -> None:
-    """Raise InputError at the first item that stands twice, in a file with a header."""
+def refuse_repeated(path: Path, ids: Sequence[str], name_of: Callable[[int], str]) -> None:
+    """Raise InputError that names the row of the first item that stands twice, by its index."""
     seen = set()
     for index, item in enumerate(ids):
         if item in seen:
-            where = row_at(path, index, header=True)
-            raise InputError(f"{path}: {where}: item {item!r} stands twice; one row an item")
+            raise InputError(
+                f"{path}: {name_of(index)}: item {item!r} stands twice; one row an item"
+            )
         seen.add(item)
 
 
-def numbers(path: Path, name: str, column: pa.ChunkedArray, header: bool) -> pa.ChunkedArray:
-    """Texts → float64. InputError names the first that is no number."""
+def numbers(
+    path: Path, name: str, column: pa.ChunkedArray, name_of: Callable[[int], str]
+) -> pa.ChunkedArray:
+    """Texts → float64. InputError names the row of the first that is no number, by its index."""
     try:
         return column.cast(pa.float64())
     except pa.ArrowInvalid:
@@ -127,9 +134,8 @@ def numbers(path: Path, name: str, column: pa.ChunkedArray, header: bool) -> pa.
             try:
                 value.cast(pa.float64())
             except pa.ArrowInvalid:
-                where = row_at(path, index, header=header)
                 raise InputError(
-                    f"{path}: {where}: {name} {value.as_py()!r} is no number"
+                    f"{path}: {name_of(index)}: {name} {value.as_py()!r} is no number"
                 ) from None
         raise
 
